@@ -1,0 +1,180 @@
+/*
+ * The system as the Swift sources see it: headers that `import Glibc` lacks, and one thin inline
+ * wrapper for each system call that can fail.
+ *
+ * A wrapper returns what the call returns, or a negative errno value, and leaves errno as it was.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef CPLATFORM_H
+#define CPLATFORM_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/select.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifdef __linux__
+#include <sys/epoll.h>
+#endif
+
+/* Always inlined: a call more would show in the cost of a wait. */
+#define PLATFORM_INLINE static inline __attribute__((always_inline))
+
+/*
+ * _GNU_SOURCE must not be defined here: it changes types that Swift's own Glibc module has already
+ * seen. What it would declare is declared by hand.
+ */
+#ifdef __linux__
+int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
+int dup3(int, int, int);
+char *secure_getenv(const char *);
+/* glibc 2.35 has it; weak, so that the library also loads where it is missing. */
+extern int epoll_pwait2(int, struct epoll_event *, int, const struct timespec *, const sigset_t *)
+    __attribute__((weak));
+#endif
+
+/* POLLRDHUP, which is Linux's; elsewhere no bit stands for it. */
+#ifdef __linux__
+enum { PLATFORM_POLLRDHUP = EPOLLRDHUP };
+#else
+enum { PLATFORM_POLLRDHUP = 0 };
+#endif
+
+/*
+ * What a backend reports: poll(2)'s bits, and the token that came with the descriptor. On Linux it
+ * is laid out as struct epoll_event, so that the kernel fills it without a copy.
+ */
+typedef struct platform_event {
+    uint32_t mask;
+    uint64_t token;
+}
+#if defined(__linux__) && defined(__x86_64__)
+__attribute__((packed))
+#endif
+platform_event;
+
+PLATFORM_INLINE int platform_errno(void) { return errno; }
+PLATFORM_INLINE void platform_set_errno(int value) { errno = value; }
+
+/* Turns the result of a system call into its own or -errno, with errno as `saved` again. */
+PLATFORM_INLINE int platform_result(int result, int saved) {
+    if (result < 0) {
+        result = -errno;
+        errno = saved;
+    }
+    return result;
+}
+
+/* The variable's value, or NULL where it is unset or the process is privileged. */
+PLATFORM_INLINE const char *platform_environment(const char *name) {
+#ifdef __linux__
+    return secure_getenv(name);
+#else
+    return issetugid() ? NULL : getenv(name);
+#endif
+}
+
+/* 0 if fd is open, else -EBADF. */
+PLATFORM_INLINE int platform_check_open(int fd) {
+    int saved = errno;
+    int result = platform_result(fcntl(fd, F_GETFD), saved);
+    return result < 0 ? result : 0;
+}
+
+PLATFORM_INLINE int platform_close(int fd) {
+    int saved = errno;
+    return platform_result(close(fd), saved);
+}
+
+/* CLOCK_MONOTONIC in nanoseconds: the clock that the timeouts of all backends run on. */
+PLATFORM_INLINE int64_t platform_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+PLATFORM_INLINE int platform_poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
+    int saved = errno;
+    return platform_result(poll(fds, count, timeout_ms), saved);
+}
+
+PLATFORM_INLINE int platform_select(int count, void *read, void *write, void *except,
+                                  struct timeval *timeout) {
+    int saved = errno;
+    return platform_result(
+        select(count, (fd_set *)read, (fd_set *)write, (fd_set *)except, timeout), saved);
+}
+
+PLATFORM_INLINE int platform_pselect(int count, void *read, void *write, void *except,
+                                   const struct timespec *timeout) {
+    int saved = errno;
+    return platform_result(
+        pselect(count, (fd_set *)read, (fd_set *)write, (fd_set *)except, timeout, NULL), saved);
+}
+
+#ifdef __linux__
+
+_Static_assert(sizeof(platform_event) == sizeof(struct epoll_event), "as the kernel has it");
+_Static_assert(offsetof(platform_event, token) == offsetof(struct epoll_event, data), "likewise");
+_Static_assert(EPOLLIN == POLLIN && EPOLLPRI == POLLPRI && EPOLLOUT == POLLOUT &&
+                   EPOLLERR == POLLERR && EPOLLHUP == POLLHUP,
+               "epoll speaks poll's bits");
+
+PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout) {
+    int saved = errno;
+    return platform_result(ppoll(fds, count, timeout, NULL), saved);
+}
+
+PLATFORM_INLINE int platform_epoll_create(void) {
+    int saved = errno;
+    return platform_result(epoll_create1(EPOLL_CLOEXEC), saved);
+}
+
+PLATFORM_INLINE int platform_epoll_ctl(int epfd, int operation, int fd, uint32_t mask,
+                                     uint64_t token) {
+    int saved = errno;
+    struct epoll_event event = {.events = mask, .data = {.u64 = token}};
+    return platform_result(epoll_ctl(epfd, operation, fd, &event), saved);
+}
+
+PLATFORM_INLINE int platform_epoll_wait(int epfd, platform_event *events, int max, int timeout_ms) {
+    int saved = errno;
+    return platform_result(epoll_wait(epfd, (struct epoll_event *)events, max, timeout_ms), saved);
+}
+
+PLATFORM_INLINE int platform_epoll_pwait2(int epfd, platform_event *events, int max,
+                                        const struct timespec *timeout) {
+    if (!epoll_pwait2)
+        return -ENOSYS;
+    int saved = errno;
+    return platform_result(epoll_pwait2(epfd, (struct epoll_event *)events, max, timeout, NULL),
+                           saved);
+}
+
+/* dup3 onto a number that is in use: it names the other file from then on. */
+PLATFORM_INLINE int platform_replace(int fd, int number) {
+    int saved = errno;
+    return platform_result(dup3(fd, number, O_CLOEXEC), saved);
+}
+
+#else
+
+/* No ppoll: its callers fall back to poll, in milliseconds. */
+PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout) {
+    (void)fds, (void)count, (void)timeout;
+    return -ENOSYS;
+}
+
+#endif
+
+#endif

@@ -1,0 +1,13 @@
+/// Whatever has a file descriptor, and so can be registered.
+///
+/// An `Int32` is its own descriptor. A class that conforms is still found by its identity after it
+/// was closed, so that it can be unregistered then.
+public protocol FileObject {
+    /// The descriptor, or a negative number once the object is closed.
+    var fileDescriptor: Int32 { get }
+}
+
+extension Int32: FileObject {
+    /// The number itself.
+    public var fileDescriptor: Int32 { self }
+}

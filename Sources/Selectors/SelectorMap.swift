@@ -1,0 +1,39 @@
+/// A live, read-only view of a selector's registrations: it shows each change at once, and nothing
+/// once the selector is closed.
+///
+/// Iteration goes over a copy, in the order of registration, so that the body may change the
+/// selector.
+public struct SelectorMap<Data>: Sequence {
+    private let selector: BaseSelector<Data>
+
+    init(of selector: BaseSelector<Data>) {
+        self.selector = selector
+    }
+
+    /// The number of registrations.
+    public var count: Int { selector.count }
+
+    /// Whether nothing is registered.
+    public var isEmpty: Bool { count == 0 }
+
+    /// The key of a registered file object or descriptor, or `nil`.
+    ///
+    /// - Complexity: O(1), for a closed object O(n).
+    public subscript(fileObject: some FileObject) -> SelectorKey<Data>? {
+        selector.find(fileObject)
+    }
+
+    /// Tells whether a file object or descriptor is registered.
+    ///
+    /// - Complexity: O(1), for a closed object O(n).
+    public func contains(_ fileObject: some FileObject) -> Bool {
+        selector.find(fileObject) != nil
+    }
+
+    /// Iterates over the keys as they are now, in the order of registration.
+    ///
+    /// - Complexity: O(n).
+    public func makeIterator() -> IndexingIterator<[SelectorKey<Data>]> {
+        selector.keysInOrder.makeIterator()
+    }
+}

@@ -1,0 +1,148 @@
+// The functions of selectors.h, where their manual is: argument checks and conversion, no more.
+// swift-format-ignore-file: AlwaysUseLowerCamelCase, AllPublicDeclarationsHaveDocumentation
+
+import CPlatform
+import CSelectors
+import SelectorsCore
+
+@_cdecl("sel_open") @implementation
+public func sel_open(
+    _ out: UnsafeMutablePointer<OpaquePointer?>!, _ backend: UnsafePointer<CChar>!
+) -> Int32 {
+    guard let out else { return LastError.record(SystemError(EINVAL)) }
+    out.pointee = nil
+    do throws(BackendError) {
+        let core = try SelectorRegistry.open(backend)
+        out.pointee = OpaquePointer(Unmanaged.passRetained(core).toOpaque())
+        return 0
+    } catch {
+        return LastError.record(error)
+    }
+}
+
+@_cdecl("sel_close") @implementation
+public func sel_close(_ selector: OpaquePointer!) -> Int32 {
+    guard let selector else { return 0 }
+    Unmanaged<SelectorCore>.fromOpaque(UnsafeRawPointer(selector)).release()
+    return 0
+}
+
+@_cdecl("sel_register") @implementation
+public func sel_register(
+    _ selector: OpaquePointer!, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer!
+) -> Int32 {
+    with(selector) { core throws(SystemError) in
+        try core.register(fd, events: events, data: data)
+        return 0
+    }
+}
+
+@_cdecl("sel_modify") @implementation
+public func sel_modify(
+    _ selector: OpaquePointer!, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer!
+) -> Int32 {
+    with(selector) { core throws(SystemError) in
+        try core.modify(fd, events: events, data: data)
+        return 0
+    }
+}
+
+@_cdecl("sel_unregister") @implementation
+public func sel_unregister(
+    _ selector: OpaquePointer!, _ fd: Int32, _ old: UnsafeMutablePointer<sel_key>!
+) -> Int32 {
+    with(selector) { core throws(SystemError) in
+        let key = try core.unregister(fd)
+        if let old { old.pointee = key }
+        return 0
+    }
+}
+
+@_cdecl("sel_select") @implementation
+public func sel_select(
+    _ selector: OpaquePointer!, _ events: UnsafeMutablePointer<sel_event>!, _ max: Int32,
+    _ timeout_ns: Int64
+) -> Int32 {
+    with(selector) { core throws(SystemError) in
+        guard let events else { throw SystemError(EINVAL) }
+        return try core.select(into: events, max: max, timeout: timeout_ns)
+    }
+}
+
+@_cdecl("sel_get_key") @implementation
+public func sel_get_key(
+    _ selector: OpaquePointer!, _ fd: Int32, _ key: UnsafeMutablePointer<sel_key>!
+) -> Int32 {
+    with(selector) { core throws(SystemError) in
+        guard let key else { throw SystemError(EINVAL) }
+        key.pointee = try core.key(of: fd)
+        return 0
+    }
+}
+
+@_cdecl("sel_get_map") @implementation
+public func sel_get_map(
+    _ selector: OpaquePointer!, _ keys: UnsafeMutablePointer<sel_key>!, _ max: Int32
+) -> Int32 {
+    with(selector) { core throws(SystemError) in
+        guard max == 0 || (max > 0 && keys != nil) else { throw SystemError(EINVAL) }
+        core.copyKeys(to: keys, max: max)
+        return core.count
+    }
+}
+
+@_cdecl("sel_fileno") @implementation
+public func sel_fileno(_ selector: OpaquePointer!) -> Int32 {
+    with(selector) { core throws(SystemError) in try core.fileno() }
+}
+
+@_cdecl("sel_backend_name") @implementation
+public func sel_backend_name(_ selector: OpaquePointer!) -> UnsafePointer<CChar>! {
+    guard let selector else { return nil }
+    return Unmanaged<SelectorCore>.fromOpaque(UnsafeRawPointer(selector))
+        ._withUnsafeGuaranteedRef { $0.backendName }
+}
+
+@_cdecl("sel_backends") @implementation
+public func sel_backends(_ infos: UnsafeMutablePointer<sel_backend_info>!, _ max: Int32) -> Int32 {
+    guard max == 0 || (max > 0 && infos != nil) else {
+        return LastError.record(SystemError(EINVAL))
+    }
+    let backends = SelectorRegistry.backends
+    for (index, backend) in backends.prefix(Int(max)).enumerated() {
+        infos[index] = backend.cInfo
+    }
+    return Int32(truncatingIfNeeded: backends.count)
+}
+
+@_cdecl("sel_strerror") @implementation
+public func sel_strerror(_ error: Int32) -> UnsafePointer<CChar>! {
+    UnsafePointer(strerror(error < 0 ? 0 &- error : error))
+}
+
+@_cdecl("sel_last_error") @implementation
+public func sel_last_error() -> UnsafePointer<CChar>! {
+    LastError.text
+}
+
+@_cdecl("sel_version") @implementation
+public func sel_version() -> UnsafePointer<CChar>! {
+    StaticString("0.1.0").cString
+}
+
+/// Runs a call on the core behind a handle, and turns what it throws into what C returns.
+@inline(__always)
+private func with(
+    _ selector: OpaquePointer?, _ body: (SelectorCore) throws(SystemError) -> Int32
+) -> Int32 {
+    guard let selector else { return LastError.record(SystemError(EINVAL)) }
+    // SAFETY: the caller holds the handle that sel_open gave, so the core lives during the call.
+    return Unmanaged<SelectorCore>.fromOpaque(UnsafeRawPointer(selector))
+        ._withUnsafeGuaranteedRef { core in
+            do throws(SystemError) {
+                return try body(core)
+            } catch {
+                return LastError.record(error)
+            }
+        }
+}

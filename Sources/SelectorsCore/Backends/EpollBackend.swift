@@ -1,0 +1,92 @@
+#if os(Linux)
+    import CPlatform
+
+    /// Waits with epoll(7).
+    ///
+    /// The kernel's quirks:
+    /// - It watches open files, not numbers. A file that was closed under one number and lives on
+    ///   under another (dup, fork) is still reported, with the token it was added with; a number
+    ///   that names another file now is unknown (`ENOENT`).
+    /// - It refuses regular files and directories with `EPERM`.
+    /// - `epoll_pwait2` came with Linux 5.11; older kernels say `ENOSYS`, some sandboxes `EPERM`.
+    final class EpollBackend: SelectorBackend {
+        private var epfd: Int32
+        /// An epoll that watches `epfd` alone: the descriptor that is given out. Whoever waits for it
+        /// does not notice when `epfd` is replaced.
+        private var shell: Int32?
+        private var hasNanoseconds = true
+
+        init() throws(SystemError) {
+            epfd = try check(platform_epoll_create())
+        }
+
+        func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+            let result = platform_epoll_ctl(epfd, EPOLL_CTL_ADD, fd, mask, token)
+            if result == -EINVAL && fd == epfd { throw SystemError(ELOOP) }
+            if result == -EEXIST {
+                // The very file was left behind under this number, and came back to it by dup.
+                return try modify(fd, mask: mask, token: token)
+            }
+            try check(result)
+        }
+
+        func modify(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+            try check(platform_epoll_ctl(epfd, EPOLL_CTL_MOD, fd, mask, token))
+        }
+
+        func remove(_ fd: Int32) throws(SystemError) {
+            try check(platform_epoll_ctl(epfd, EPOLL_CTL_DEL, fd, 0, 0))
+        }
+
+        func reset() throws(SystemError) {
+            let fresh = try check(platform_epoll_create())
+            if let shell {
+                let result = platform_epoll_ctl(shell, EPOLL_CTL_ADD, fresh, PollMask.read, 0)
+                if result < 0 {
+                    _ = platform_close(fresh)
+                    try check(result)
+                }
+            }
+            _ = platform_close(epfd)
+            epfd = fresh
+        }
+
+        func wait(
+            into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64
+        ) throws(SystemError) -> Int32 {
+            if timeout > 0 && hasNanoseconds {
+                let result = waitPrecisely(into: events, max: max, timeout: timeout)
+                if !Timeout.isMissing(result) { return try check(result) }
+                hasNanoseconds = false
+            }
+            return try check(
+                platform_epoll_wait(epfd, events, max, Timeout.milliseconds(timeout)))
+        }
+
+        @inline(never)
+        private func waitPrecisely(
+            into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64
+        ) -> Int32 {
+            var time = Timeout.timespec(timeout)
+            return platform_epoll_pwait2(epfd, events, max, &time)
+        }
+
+        func fileno() throws(SystemError) -> Int32? {
+            if shell == nil {
+                let fresh = try check(platform_epoll_create())
+                let result = platform_epoll_ctl(fresh, EPOLL_CTL_ADD, epfd, PollMask.read, 0)
+                if result < 0 {
+                    _ = platform_close(fresh)
+                    try check(result)
+                }
+                shell = fresh
+            }
+            return shell
+        }
+
+        func close() {
+            if let shell { _ = platform_close(shell) }
+            _ = platform_close(epfd)
+        }
+    }
+#endif

@@ -1,0 +1,90 @@
+import CPlatform
+
+/// Waits with poll(2), at ppoll(2)'s resolution where there is one.
+///
+/// The kernel watches numbers: a closed one is reported with `POLLNVAL` by each wait, and one that
+/// names another file now is watched as that file.
+final class PollBackend: SelectorBackend {
+    /// One slot for each watched descriptor, without gaps.
+    private var slots = Buffer<pollfd>()
+    /// The token of each slot.
+    private var tokens = Buffer<UInt64>()
+    /// The slot of each watched number.
+    private var slotOf = Buffer<Int32>()
+    private(set) var count = 0
+    /// Where the next wait begins to look, so that what did not fit comes first.
+    private var cursor = 0
+    private var hasNanoseconds = true
+
+    func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+        try check(platform_check_open(fd))
+        try insert(fd, mask: mask, token: token)
+    }
+
+    /// Starts to watch a number, be it open or not.
+    func insert(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+        try slotOf.reserve(Int(fd) + 1)
+        try slots.reserve(count + 1)
+        try tokens.reserve(count + 1)
+        slots[count] = pollfd(fd: fd, events: Int16(truncatingIfNeeded: mask), revents: 0)
+        tokens[count] = token
+        slotOf[Int(fd)] = Int32(count)
+        count += 1
+    }
+
+    func modify(_ fd: Int32, mask: UInt32, token: UInt64) {
+        let slot = Int(slotOf[Int(fd)])
+        slots.at(slot).pointee.events = Int16(truncatingIfNeeded: mask)
+        tokens[slot] = token
+    }
+
+    func remove(_ fd: Int32) {
+        let slot = Int(slotOf[Int(fd)])
+        count -= 1
+        slots[slot] = slots[count]
+        tokens[slot] = tokens[count]
+        slotOf[Int(slots[slot].fd)] = Int32(slot)
+    }
+
+    func reset() {
+        count = 0
+    }
+
+    func wait(
+        into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64
+    ) throws(SystemError) -> Int32 {
+        let ready = try check(poll(timeout))
+        var found: Int32 = 0
+        var slot = cursor < count ? cursor : 0
+        cursor = 0
+        while found < ready {
+            let mask = slots.at(slot).pointee.revents
+            if mask != 0 {
+                if found == max {
+                    cursor = slot
+                    break
+                }
+                events[Int(found)] = BackendEvent(
+                    mask: UInt32(UInt16(bitPattern: mask)), token: tokens[slot])
+                found += 1
+            }
+            slot += 1
+            if slot == count { slot = 0 }
+        }
+        return found
+    }
+
+    private func poll(_ timeout: Int64) -> Int32 {
+        if timeout > 0 && hasNanoseconds {
+            var time = Timeout.timespec(timeout)
+            let result = platform_ppoll(slots.base, nfds_t(count), &time)
+            if !Timeout.isMissing(result) { return result }
+            hasNanoseconds = false
+        }
+        return platform_poll(slots.base, nfds_t(count), Timeout.milliseconds(timeout))
+    }
+
+    func fileno() -> Int32? { nil }
+
+    func close() {}
+}

@@ -1,0 +1,355 @@
+import CPlatform
+import CSelectors
+
+/// The engine under both faces: keeps registrations, deadlines and fairness over one backend.
+///
+/// Errors are errno values; the C header says which. One thread at a time.
+package final class SelectorCore {
+    private let backend: any SelectorBackend
+    /// The backend's name, as a C string that lives forever.
+    package let backendName: UnsafePointer<CChar>
+    private var table = RegistrationTable()
+
+    /// The first number whose interest the backend has not been told yet. Changes wait for the next
+    /// select, where a change and its reversal cancel out.
+    private var firstChange = RegistrationTable.none
+    /// Set once `fileno` is known outside: somebody may wait on it, so changes cannot wait.
+    private var isNested = false
+
+    /// What the backend cannot watch: files that are always ready, closed numbers. poll(2) can.
+    private let refused = PollBackend()
+    /// Whether the refused ones come first in the next select, so that neither kind starves.
+    private var refusedFirst = false
+
+    /// An unregistered file may be left in the kernel set, because it was closed under its number
+    /// before: an unknown token then means that the set has to be built anew.
+    private var mayHaveLeftovers = false
+
+    /// What select has to see to before it may just wait.
+    private var duties: Duties = []
+
+    private struct Duties: OptionSet {
+        let rawValue: UInt8
+        /// Changes are to be handed to the backend.
+        static let applyChanges = Duties(rawValue: 1)
+        /// The kernel set is to be built anew before it is used again.
+        static let rebuild = Duties(rawValue: 2)
+        /// Some numbers are poll's to watch.
+        static let pollRefused = Duties(rawValue: 4)
+    }
+
+    init(backend: any SelectorBackend, name: UnsafePointer<CChar>) {
+        self.backend = backend
+        backendName = name
+    }
+
+    deinit {
+        backend.close()
+    }
+
+    // MARK: Registrations
+
+    /// Starts to watch `fd`; `sel_register` has the manual.
+    package func register(
+        _ fd: Int32, events: UInt32, data: UnsafeMutableRawPointer?
+    ) throws(SystemError) {
+        guard fd >= 0, Interest.isValid(events) else { throw SystemError(EINVAL) }
+        if !table.hasRoom(for: fd) {
+            // Memory for a number is claimed only if it can be one.
+            try check(platform_check_open(fd))
+            try table.reserve(fd)
+        }
+        let registration = table.at(fd)
+        guard registration.pointee.interest == 0 else { throw SystemError(EEXIST) }
+        try rebuildIfNeeded()
+        try watch(fd, events)
+        registration.pointee.data = data
+        registration.pointee.interest = events
+        registration.pointee.installed = UInt16(truncatingIfNeeded: events)
+        table.append(fd)
+    }
+
+    /// Changes what `fd` is watched for and its data; `sel_modify` has the manual.
+    package func modify(
+        _ fd: Int32, events: UInt32, data: UnsafeMutableRawPointer?
+    ) throws(SystemError) {
+        guard fd >= 0, Interest.isValid(events) else { throw SystemError(EINVAL) }
+        guard let registration = table.find(fd) else { throw SystemError(ENOENT) }
+        registration.pointee.data = data
+        if registration.pointee.interest == events { return }
+        registration.pointee.interest = events
+        if !registration.pointee.flags.contains(.changed) {
+            registration.pointee.flags.insert(.changed)
+            registration.pointee.nextChange = firstChange
+            firstChange = fd
+            duties.insert(.applyChanges)
+        }
+        // What goes wrong here comes up again in the next select.
+        if isNested { try? applyChanges() }
+    }
+
+    /// Forgets `fd` and returns its registration; `sel_unregister` has the manual.
+    @discardableResult
+    package func unregister(_ fd: Int32) throws(SystemError) -> sel_key {
+        let key = try self.key(of: fd)
+        if !duties.contains(.rebuild) { unwatch(fd) }
+        table.remove(fd)
+        return key
+    }
+
+    /// The registration of `fd`; throws `ENOENT` if there is none.
+    package func key(of fd: Int32) throws(SystemError) -> sel_key {
+        guard fd >= 0 else { throw SystemError(EINVAL) }
+        guard let registration = table.find(fd) else { throw SystemError(ENOENT) }
+        return sel_key(
+            fd: fd, events: registration.pointee.interest, data: registration.pointee.data)
+    }
+
+    /// The number of registrations.
+    package var count: Int32 { table.count }
+
+    /// Stores the first `max` registrations in the order in which they came.
+    package func copyKeys(to keys: UnsafeMutablePointer<sel_key>?, max: Int32) {
+        var next = table.first
+        for index in 0..<Int(min(max, count)) {
+            let registration = table.at(next)
+            keys.unsafelyUnwrapped[index] = sel_key(
+                fd: next, events: registration.pointee.interest, data: registration.pointee.data)
+            next = registration.pointee.next
+        }
+    }
+
+    /// The backend's own descriptor; throws `ENOTSUP` where it has none.
+    package func fileno() throws(SystemError) -> Int32 {
+        guard let fileno = try backend.fileno() else { throw SystemError(ENOTSUP) }
+        try applyChanges()
+        isNested = true
+        return fileno
+    }
+
+    // MARK: Waiting
+
+    /// Waits for events and stores up to `max` of them; `sel_select` has the manual.
+    @inline(__always)
+    package func select(
+        into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64
+    ) throws(SystemError) -> Int32 {
+        guard max >= 1 else { throw SystemError(EINVAL) }
+        if duties.isEmpty && timeout <= 0 {
+            do throws(SystemError) {
+                let count = try collect(from: backend, into: events, max: max, timeout: timeout)
+                if count > 0 || (timeout == 0 && duties.isEmpty) { return count }
+            } catch {
+                guard error.code == EINTR else { throw error }
+            }
+        }
+        return try selectInFull(into: events, max: max, timeout: timeout)
+    }
+
+    /// The whole of select: with duties, with a deadline, and again after a wait that gave nothing.
+    @inline(never)
+    private func selectInFull(
+        into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64
+    ) throws(SystemError) -> Int32 {
+        let deadline = timeout > 0 ? Deadline(after: timeout) : nil
+        var remaining = timeout
+        while true {
+            try rebuildIfNeeded()
+            try applyChanges()
+            do throws(SystemError) {
+                let count = try collectFromAll(into: events, max: max, timeout: remaining)
+                if count > 0 { return count }
+            } catch {
+                guard error.code == EINTR else { throw error }
+            }
+            if let deadline { remaining = deadline.remaining }
+            // What is left of old registrations may have kept others from being reported.
+            if remaining == 0 && !duties.contains(.rebuild) { return 0 }
+        }
+    }
+
+    /// Lets a backend wait, and turns what it reports into events.
+    @inline(__always)
+    private func collect(
+        from source: any SelectorBackend, into events: UnsafeMutablePointer<sel_event>, max: Int32,
+        timeout: Int64
+    ) throws(SystemError) -> Int32 {
+        // The kernel writes into the far end of the caller's own array, and the events then grow
+        // from the near end.
+        // SAFETY: a report is at most two thirds of an event, so that the i-th event ends before
+        // the report after the i-th begins, whatever max is.
+        let reports = UnsafeMutableRawPointer(events + Int(max)).assumingMemoryBound(
+            to: BackendEvent.self) - Int(max)
+        let reported = try source.wait(into: reports, max: max, timeout: timeout)
+        var report = reports
+        let end = reports + Int(reported)
+        var next = events
+        while report < end {
+            next = deliver(report.pointee, to: next)
+            report += 1
+        }
+        return Int32(truncatingIfNeeded: next - events)
+    }
+
+    /// Turns a report into an event, if it is one, and returns the place of the next event.
+    @inline(__always)
+    private func deliver(
+        _ report: BackendEvent, to event: UnsafeMutablePointer<sel_event>
+    ) -> UnsafeMutablePointer<sel_event> {
+        guard Interest.isPlain(report.mask), let registration = table.find(token: report.token)
+        else { return deliverInFull(report, to: event) }
+        let interest = registration.pointee.interest
+        let readiness = Interest.readiness(report.mask, interest: interest)
+        if readiness == 0 { return event }
+        event.pointee = sel_event(
+            key: sel_key(
+                fd: Int32(truncatingIfNeeded: report.token), events: interest,
+                data: registration.pointee.data),
+            events: readiness, detail: 0)
+        return event + 1
+    }
+
+    /// The whole of deliver: with errors and hang-ups, and with what is left of old registrations.
+    @inline(never)
+    private func deliverInFull(
+        _ report: BackendEvent, to event: UnsafeMutablePointer<sel_event>
+    ) -> UnsafeMutablePointer<sel_event> {
+        guard let registration = table.find(token: report.token) else {
+            if mayHaveLeftovers { duties.insert(.rebuild) }
+            return event
+        }
+        let interest = registration.pointee.interest
+        let readiness = Interest.fullReadiness(report.mask, interest: interest)
+        if readiness == 0 { return event }
+        event.pointee = sel_event(
+            key: sel_key(
+                fd: Int32(truncatingIfNeeded: report.token), events: interest,
+                data: registration.pointee.data),
+            events: readiness, detail: Interest.detail(report.mask))
+        return event + 1
+    }
+
+    /// Looks at the backend and, if there are any, at the refused ones in turn, and blocks only if
+    /// none is ready.
+    private func collectFromAll(
+        into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64
+    ) throws(SystemError) -> Int32 {
+        if duties.contains(.pollRefused) {
+            refusedFirst.toggle()
+            var count: Int32 = 0
+            for turn in 0..<2 where count < max {
+                let source: any SelectorBackend = (turn == 0) == refusedFirst ? refused : backend
+                do throws(SystemError) {
+                    count += try collect(
+                        from: source, into: events + Int(count), max: max - count, timeout: 0)
+                } catch {
+                    if count == 0 { throw error }
+                }
+            }
+            if count > 0 || timeout == 0 { return count }
+        }
+        return try collect(from: backend, into: events, max: max, timeout: timeout)
+    }
+
+    // MARK: The kernel set
+
+    /// Has the backend watch a number, or, where it cannot, poll(2).
+    private func watch(_ fd: Int32, _ events: UInt32) throws(SystemError) {
+        table.at(fd).pointee.flags.remove(.refused)
+        do throws(SystemError) {
+            try backend.add(fd, mask: Interest.pollMask(events), token: table.token(fd))
+        } catch {
+            guard error.code == EPERM else { throw error }
+            try pollRefused(fd, events)
+        }
+    }
+
+    /// Takes a number out of the kernel set, or notes that its file may be left behind there.
+    private func unwatch(_ fd: Int32) {
+        if table.at(fd).pointee.flags.contains(.refused) { return releaseRefused(fd) }
+        do throws(SystemError) {
+            try backend.remove(fd)
+        } catch {
+            mayHaveLeftovers = true
+        }
+    }
+
+    /// Tells the backend what changed since the last wait.
+    private func applyChanges() throws(SystemError) {
+        while firstChange != RegistrationTable.none {
+            let fd = firstChange
+            let registration = table.at(fd)
+            let interest = registration.pointee.interest
+            if interest != 0 && interest != UInt32(registration.pointee.installed) {
+                try apply(fd, interest)
+                registration.pointee.installed = UInt16(truncatingIfNeeded: interest)
+            }
+            registration.pointee.flags.remove(.changed)
+            firstChange = registration.pointee.nextChange
+        }
+        duties.remove(.applyChanges)
+    }
+
+    /// Hands one changed interest to the kernel. If that refuses, the number is left to poll(2),
+    /// which will say what is wrong with it.
+    private func apply(_ fd: Int32, _ interest: UInt32) throws(SystemError) {
+        let (mask, token) = (Interest.pollMask(interest), table.token(fd))
+        let registration = table.at(fd)
+        if registration.pointee.flags.contains(.refused) {
+            // The number may name a file by now that the backend does take.
+            if (try? backend.add(fd, mask: mask, token: token)) != nil {
+                releaseRefused(fd)
+            } else {
+                refused.modify(fd, mask: mask, token: token)
+            }
+            return
+        }
+        do throws(SystemError) {
+            try backend.modify(fd, mask: mask, token: token)
+        } catch {
+            // The file that was registered is closed, or has another number now.
+            mayHaveLeftovers = true
+            if (try? backend.add(fd, mask: mask, token: token)) != nil { return }
+            try pollRefused(fd, interest)
+        }
+    }
+
+    /// Leaves a number that the backend cannot watch to poll(2).
+    private func pollRefused(_ fd: Int32, _ events: UInt32) throws(SystemError) {
+        try refused.insert(fd, mask: Interest.pollMask(events), token: table.token(fd))
+        table.at(fd).pointee.flags.insert(.refused)
+        duties.insert(.pollRefused)
+    }
+
+    /// Takes a number back from poll(2).
+    private func releaseRefused(_ fd: Int32) {
+        refused.remove(fd)
+        table.at(fd).pointee.flags.remove(.refused)
+        if refused.count == 0 { duties.remove(.pollRefused) }
+    }
+
+    /// Gives the backend an empty kernel set and fills it with all that is registered. If that is
+    /// cut short by an error, the next call begins anew.
+    private func rebuildIfNeeded() throws(SystemError) {
+        guard duties.contains(.rebuild) else { return }
+        try backend.reset()
+        refused.reset()
+        duties.remove(.pollRefused)
+        mayHaveLeftovers = false
+        var fd = table.first
+        while fd != RegistrationTable.none {
+            let registration = table.at(fd)
+            let interest = registration.pointee.interest
+            do throws(SystemError) {
+                try watch(fd, interest)
+            } catch {
+                // One that was closed meanwhile is poll's to report.
+                guard error.code == EBADF else { throw error }
+                try pollRefused(fd, interest)
+            }
+            registration.pointee.installed = UInt16(truncatingIfNeeded: interest)
+            fd = registration.pointee.next
+        }
+        duties.remove(.rebuild)
+    }
+}

@@ -1,0 +1,21 @@
+/// An errno value that the system, or the engine in its place, has answered with.
+public struct SystemError: Error, Equatable, Sendable {
+    /// The errno value, positive: `EBADF`, `ENOMEM` …
+    public let code: Int32
+
+    /// Makes the error for an errno value.
+    public init(_ code: Int32) {
+        self.code = code
+    }
+}
+
+/// Passes on the result of a system call, or throws what it failed with.
+///
+/// - Parameter result: A count or descriptor, or a negative errno value, as CPlatform's wrappers
+///   give it.
+@inline(__always)
+@discardableResult
+func check(_ result: Int32) throws(SystemError) -> Int32 {
+    if result < 0 { throw SystemError(0 &- result) }
+    return result
+}

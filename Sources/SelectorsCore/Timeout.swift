@@ -1,0 +1,55 @@
+import CPlatform
+
+/// Conversions of a timeout in nanoseconds to what system calls take, always rounded up: a wait
+/// never ends early.
+enum Timeout {
+    /// To a `timespec`, exactly; not negative.
+    static func timespec(_ nanoseconds: Int64) -> timespec {
+        CPlatform.timespec(
+            tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
+    }
+
+    /// To microseconds, rounded up; not negative.
+    static func timeval(_ nanoseconds: Int64) -> timeval {
+        let microseconds = nanoseconds / 1000 + (nanoseconds % 1000 == 0 ? 0 : 1)
+        return CPlatform.timeval(
+            tv_sec: Int(microseconds / 1_000_000),
+            tv_usec: .init(truncatingIfNeeded: microseconds % 1_000_000))
+    }
+
+    /// To milliseconds, rounded up and cut to what an `int` holds (24 days): the engine waits on.
+    /// Negative: no limit.
+    @inline(__always)
+    static func milliseconds(_ nanoseconds: Int64) -> Int32 {
+        nanoseconds <= 0 ? (nanoseconds == 0 ? 0 : -1) : positiveMilliseconds(nanoseconds)
+    }
+
+    @inline(never)
+    private static func positiveMilliseconds(_ nanoseconds: Int64) -> Int32 {
+        let milliseconds = nanoseconds / 1_000_000 + (nanoseconds % 1_000_000 == 0 ? 0 : 1)
+        return Int32(min(milliseconds, Int64(Int32.max)))
+    }
+
+    /// Tells whether a system call was refused because the kernel or a sandbox does not have it,
+    /// so that an older one is to be used from now on.
+    static func isMissing(_ result: Int32) -> Bool {
+        result == -ENOSYS || result == -EPERM
+    }
+}
+
+/// The point in time at which a wait ends.
+struct Deadline {
+    /// On the monotonic clock, in nanoseconds.
+    private let end: Int64
+
+    /// Sets the deadline `timeout` nanoseconds from now; beyond the clock's end it never comes.
+    init(after timeout: Int64) {
+        let (sum, overflow) = platform_now().addingReportingOverflow(timeout)
+        end = overflow ? .max : sum
+    }
+
+    /// The nanoseconds that are left, at least 0.
+    var remaining: Int64 {
+        max(0, end &- platform_now())
+    }
+}

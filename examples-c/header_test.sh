@@ -1,0 +1,106 @@
+#!/bin/sh
+# Tests that selectors.h compiles everywhere, and that the library has just the functions in it.
+#
+#     header_test.sh HEADER LIBRARY [--only]    prints TAP
+#
+# With --only the library may export nothing but sel_ functions. C_COMPILERS and CXX_COMPILERS
+# name the compilers to try (gcc clang, g++ clang++); one that is not installed is skipped.
+set -eu
+
+if [ $# -lt 2 ] || [ "${3:---only}" != --only ]; then
+    echo "usage: header_test.sh HEADER LIBRARY [--only]" >&2
+    exit 2
+fi
+header=$1
+library=$2
+only=${3:-}
+warnings='-Wall -Wextra -Wpedantic -Werror'
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+number=0
+failures=0
+
+# report NAME: one line of TAP, "not ok" if the file $work/problem has something in it.
+report() {
+    number=$((number + 1))
+    if [ -s "$work/problem" ]; then
+        echo "not ok $number - $1"
+        sed 's/^/# /' "$work/problem"
+        failures=$((failures + 1))
+    else
+        echo "ok $number - $1"
+    fi
+}
+
+# compile COMPILER STANDARD LANGUAGE: a file with nothing in it but the header.
+compile() {
+    name="selectors.h compiles with $1 -std=$2"
+    if ! command -v "$1" >/dev/null 2>&1; then
+        number=$((number + 1))
+        echo "ok $number - $name # SKIP $1 is not installed"
+        return
+    fi
+    # shellcheck disable=SC2086 # the warnings are words
+    if "$1" "-std=$2" $warnings -x "$3" -fsyntax-only -I "$work/include" "$work/includes_it" \
+        >"$work/output" 2>&1; then
+        : >"$work/problem"
+    else
+        echo "exit status $?" | cat - "$work/output" >"$work/problem"
+    fi
+    report "$name"
+}
+
+echo 'TAP version 13'
+
+# A folder of its own, so that the header cannot lean on a neighbour.
+mkdir "$work/include"
+cp "$header" "$work/include/selectors.h"
+printf '#include <selectors.h>\nextern int not_empty;\n' >"$work/includes_it"
+for compiler in ${C_COMPILERS-gcc clang}; do
+    for standard in c99 c11 c17; do
+        compile "$compiler" "$standard" c
+    done
+done
+for compiler in ${CXX_COMPILERS-g++ clang++}; do
+    for standard in c++11 c++20; do
+        compile "$compiler" "$standard" c++
+    done
+done
+
+# The preprocessor takes the comments away; what then looks like a call is a declaration.
+if ! "${CC:-cc}" -E -P -x c "$header" >"$work/preprocessed" 2>"$work/problem"; then
+    report 'the header can be preprocessed'
+fi
+grep -o 'sel_[a-z0-9_]* *(' "$work/preprocessed" | tr -d ' (' | sort -u >"$work/declared"
+[ -s "$work/declared" ] && : >"$work/problem" || echo "none found in $header" >"$work/problem"
+report 'the header declares functions'
+
+if [ -r "$library" ] && nm -D -g --defined-only "$library" >"$work/symbols" 2>"$work/problem"; then
+    : >"$work/problem"
+else
+    echo "$library cannot be read: build it first" >>"$work/problem"
+    : >"$work/symbols"
+fi
+report "the library is there"
+
+# Absolute symbols (A) are the names of symbol versions; what follows @ is the version of a symbol.
+awk '$(NF - 1) != "A" { sub(/@.*/, "", $NF); print $NF }' "$work/symbols" | sort -u \
+    >"$work/exported"
+grep '^sel_' "$work/exported" >"$work/exported_ours" || :
+
+comm -23 "$work/declared" "$work/exported_ours" >"$work/problem"
+report 'every function of the header is in the library'
+comm -13 "$work/declared" "$work/exported_ours" >"$work/problem"
+report 'every sel_ function of the library is in the header'
+if [ -n "$only" ]; then
+    grep -v '^sel_' "$work/exported" >"$work/problem" || :
+    report 'the library exports nothing else'
+fi
+
+echo "1..$number"
+[ "$failures" -eq 0 ]

@@ -1,0 +1,265 @@
+/*
+ * selectors.h - wait for readiness of many file descriptors at once.
+ *
+ * One small interface over epoll, poll and select, with the same behaviour on each:
+ * register descriptors, wait until some are ready, look at what came back.
+ *
+ *     sel_selector *selector;
+ *     sel_event events[64];
+ *
+ *     sel_open(&selector, NULL);
+ *     sel_register(selector, socket, SEL_READ, connection);
+ *     for (;;) {
+ *         int ready = sel_select(selector, events, 64, SEL_FOREVER);
+ *         for (int i = 0; i < ready; i++)
+ *             serve(events[i].key.data, events[i].events);
+ *     }
+ *
+ * Errors. A function that can fail returns a negative errno value (-EBADF, -EINVAL ...), and
+ * leaves errno as it was. A call that fails has changed nothing. sel_strerror() names a value,
+ * sel_last_error() tells the whole story.
+ *
+ * Readiness is level-triggered: a descriptor is reported by every sel_select() for as long as it
+ * is ready.
+ *
+ * Threads. A selector may be used by one thread at a time; different selectors by different
+ * threads at once.
+ *
+ * Environment. SELECTORS_BACKEND chooses the backend, see sel_open().
+ *
+ * This file is C99 and C++11.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef SELECTORS_H
+#define SELECTORS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The version of this header; sel_version() gives that of the library. */
+#define SEL_VERSION_MAJOR 0
+#define SEL_VERSION_MINOR 1
+#define SEL_VERSION_PATCH 0
+#define SEL_VERSION_STRING "0.1.0"
+
+/* What is waited for (interest), and what has happened (readiness). */
+#define SEL_READ 0x1u  /* a read, accept or recv would not block; end of file counts */
+#define SEL_WRITE 0x2u /* a write or send would not block; a finished connect counts */
+
+/* Why a descriptor is ready beyond the usual: found in sel_event.detail only. */
+#define SEL_HANGUP 0x100u      /* both directions are closed, or the peer of a pipe is gone */
+#define SEL_READ_HANGUP 0x200u /* the peer will send no more (Linux: POLLRDHUP) */
+#define SEL_ERROR 0x400u       /* an error is pending, SO_ERROR tells which */
+#define SEL_INVALID 0x800u     /* the descriptor was closed while registered: unregister it */
+
+/* A timeout for sel_select(): wait until something is ready. Any negative number means it. */
+#define SEL_FOREVER (-1)
+
+/* Abilities of a backend: found in sel_backend_info.capabilities. */
+#define SEL_CAN_FILENO 0x1u     /* it has a descriptor of its own, see sel_fileno() */
+#define SEL_CAN_CONCURRENT 0x2u /* the kernel sees a change of the set while it is waiting */
+
+/* A set of registered descriptors and the kernel facility that watches them. */
+typedef struct sel_selector sel_selector;
+
+/* A registration: what sel_register() was told. */
+typedef struct sel_key {
+    int fd;          /* the descriptor */
+    uint32_t events; /* what is waited for: SEL_READ, SEL_WRITE or both */
+    void *data;      /* the caller's own; never looked at */
+} sel_key;
+
+/* A registered descriptor that is ready. */
+typedef struct sel_event {
+    sel_key key;     /* its registration */
+    uint32_t events; /* what it is ready for: never 0, never more than key.events */
+    uint32_t detail; /* SEL_HANGUP, SEL_READ_HANGUP, SEL_ERROR, SEL_INVALID: any, or 0 */
+} sel_event;
+
+/* One backend, as sel_backends() describes it. All text is the library's and lives forever. */
+typedef struct sel_backend_info {
+    const char *name;      /* what SELECTORS_BACKEND and sel_open() call it */
+    const char *reason;    /* NULL: it can be used here. Else why it cannot */
+    int rank;              /* the highest one that can be used is the default; 0: by name only */
+    uint32_t capabilities; /* SEL_CAN_ bits */
+} sel_backend_info;
+
+/*
+ * Opens a selector and stores it in *out.
+ *
+ * backend is a list of names, or NULL for the one in the environment variable SELECTORS_BACKEND,
+ * or, where that is unset or empty or the process is privileged (secure execution), for the best
+ * backend of the system.
+ *
+ *     "poll"          this one
+ *     "epoll,poll"    the first of these that can be used
+ *     "-epoll"        the best one but for epoll; may stand in a list, too
+ *
+ * A name that does not exist is refused even in a list, so that a slip of the pen is never a
+ * silent fallback. Spaces around a name are allowed. sel_last_error() tells the wrong word and
+ * the names there are.
+ *
+ * Returns 0, or, with *out set to NULL,
+ *   -EINVAL   out is NULL, or the list is malformed (an empty name)
+ *   -ENOENT   a name in the list is unknown
+ *   -ENOTSUP  no backend of the list can be used here
+ *   -EMFILE, -ENFILE, -ENOMEM  as the kernel says
+ *
+ * The selector's own descriptor, if it has one, is closed by exec.
+ */
+int sel_open(sel_selector **out, const char *backend);
+
+/*
+ * Closes the selector and frees all it holds. Registered descriptors stay open. The handle must
+ * not be used again. Closing NULL does nothing.
+ *
+ * Returns 0.
+ */
+int sel_close(sel_selector *selector);
+
+/*
+ * Registers a descriptor: from the next sel_select() on it is watched for events, a combination
+ * of SEL_READ and SEL_WRITE. data comes back with each of its events.
+ *
+ * Anything that has a descriptor will do: sockets, pipes, terminals, timers, other selectors.
+ * Regular files and directories are always ready, on every backend.
+ *
+ * Returns 0, or
+ *   -EINVAL   selector is NULL, fd is negative, events is 0 or has other bits
+ *   -EBADF    fd is not open
+ *   -EEXIST   fd is registered already
+ *   -ENOMEM, -ENOSPC  no memory, or over the limit in /proc/sys/fs/epoll/max_user_watches
+ *   -ELOOP    fd is an epoll descriptor that would watch itself
+ *
+ * Takes constant time, and allocates only for numbers higher than any seen before. See epoll_ctl(2).
+ */
+int sel_register(sel_selector *selector, int fd, uint32_t events, void *data);
+
+/*
+ * Changes what a registered descriptor is watched for, and its data.
+ *
+ * The kernel is told at the start of the next sel_select(), so that a change and its reversal cost
+ * no system call, and an unchanged mask costs none ever. If the kernel then refuses, because the
+ * descriptor was closed meanwhile, sel_select() reports it with SEL_INVALID.
+ *
+ * Returns 0, or
+ *   -EINVAL   selector is NULL, fd is negative, events is 0 or has other bits
+ *   -ENOENT   fd is not registered
+ *
+ * Takes constant time, never allocates.
+ */
+int sel_modify(sel_selector *selector, int fd, uint32_t events, void *data);
+
+/*
+ * Forgets a descriptor. Unregister before you close it; one that was closed nevertheless, or whose
+ * number has been given to another file, can still be unregistered, and no event of the old file is
+ * delivered afterwards, even where it lives on in a duplicate (dup, fork).
+ *
+ * old may be NULL; else the registration is stored there.
+ *
+ * Returns 0, or
+ *   -EINVAL   selector is NULL, fd is negative
+ *   -ENOENT   fd is not registered
+ *
+ * Takes constant time, never allocates.
+ */
+int sel_unregister(sel_selector *selector, int fd, sel_key *old);
+
+/*
+ * Waits until a registered descriptor is ready or the time is over, and stores up to max events.
+ *
+ * timeout_ns is in nanoseconds. Negative (SEL_FOREVER): no limit. 0: only looks. Otherwise it waits
+ * at least that long, at the best resolution the kernel has. With nothing registered the time is
+ * waited out all the same.
+ *
+ * A descriptor appears at most once, in no particular order. If more are ready than max, the
+ * others come next time: none is passed over for ever. An error or a hang-up makes a descriptor
+ * ready for all it is watched for, with the cause in detail; a read or write then tells what it is.
+ *
+ * A signal does not end the wait: it goes on for the time that is left (PEP 475).
+ *
+ * Returns the number of events (0: the time is over), or
+ *   -EINVAL   selector or events is NULL, max is less than 1
+ *   -ENOMEM   no kernel memory
+ * The array is used up to events[max - 1], whatever is returned: what follows the returned events
+ * has no meaning.
+ *
+ * The time taken grows with the number of ready descriptors (epoll), or of all that are registered
+ * (poll, select). Never allocates. See epoll_pwait2(2), ppoll(2), pselect(2).
+ */
+int sel_select(sel_selector *selector, sel_event *events, int max, int64_t timeout_ns);
+
+/*
+ * Stores the registration of a descriptor in *key.
+ *
+ * Returns 0, or
+ *   -EINVAL   selector or key is NULL, fd is negative
+ *   -ENOENT   fd is not registered
+ *
+ * Takes constant time, never allocates.
+ */
+int sel_get_key(sel_selector *selector, int fd, sel_key *key);
+
+/*
+ * Stores up to max registrations, in the order in which they were registered. keys may be NULL
+ * when max is 0.
+ *
+ * Returns the number of registered descriptors, which may be more than max, or
+ *   -EINVAL   selector is NULL, max is negative, keys is NULL and max is not 0
+ */
+int sel_get_map(sel_selector *selector, sel_key *keys, int max);
+
+/*
+ * Gives the selector's own descriptor. It becomes readable when a registered one is ready, so that
+ * a selector can be registered with another; do nothing else with it.
+ *
+ * Once it has been asked for, sel_modify() tells the kernel at once. Files that the kernel cannot
+ * watch (regular ones, with epoll) do not make it readable.
+ *
+ * Returns the descriptor, or
+ *   -EINVAL   selector is NULL
+ *   -ENOTSUP  the backend has none (poll, select)
+ */
+int sel_fileno(sel_selector *selector);
+
+/*
+ * Gives the name of the selector's backend ("epoll"), or NULL for NULL. The text lives forever.
+ */
+const char *sel_backend_name(const sel_selector *selector);
+
+/*
+ * Describes up to max backends, the best first, those that cannot be used here included. Each is
+ * tried once in a process. infos may be NULL when max is 0.
+ *
+ * Returns the number of backends, which may be more than max, or
+ *   -EINVAL   max is negative, infos is NULL and max is not 0
+ */
+int sel_backends(sel_backend_info *infos, int max);
+
+/*
+ * Names an error, given as a function here returned it (-EBADF) or as errno has it (EBADF). The
+ * text is that of strerror(3); it is never NULL and needs no freeing.
+ */
+const char *sel_strerror(int error);
+
+/*
+ * Tells what went wrong in this thread's last call of this library that failed, in one line: for
+ * sel_open() which variable, which word and which backends there are, else what sel_strerror()
+ * says of the value. Successful calls do not clear it. Never NULL, empty if nothing has failed
+ * yet; valid until this thread's next failing call.
+ */
+const char *sel_last_error(void);
+
+/* Gives the version of the library, as SEL_VERSION_STRING was when it was built. */
+const char *sel_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
