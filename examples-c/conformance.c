@@ -447,12 +447,13 @@ static void count_signal(int number)
     signals++;
 }
 
-/* Sends a signal every millisecond, to a handler that restarts no system call. */
-static bool start_storm(void)
+/* Sends signals, after so long and then again and again, to a handler without SA_RESTART. */
+static bool start_storm(int64_t first_ns, int64_t next_ns)
 {
     struct sigaction action = {.sa_handler = count_signal};
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
-    struct itimerspec spec = {{0, MS}, {0, MS}};
+    struct itimerspec spec = {{next_ns / SECOND, next_ns % SECOND},
+                              {first_ns / SECOND, first_ns % SECOND}};
     signals = 0;
     if (sigaction(SIGUSR1, &action, NULL) != 0 ||
         timer_create(CLOCK_MONOTONIC, &event, &test.storm) != 0)
@@ -963,7 +964,7 @@ static void signals_do_not_end_a_wait(sel_selector *s)
         int64_t start;
         if (!empty)
             EQUAL(sel_register(s, fd, SEL_READ, NULL), 0);
-        CHECK(start_storm());
+        CHECK(start_storm(MS, MS));
         errno = UNTOUCHED;
         start = now();
         EQUAL(sel_select(s, &event, 1, 200 * MS), 0);
@@ -974,6 +975,16 @@ static void signals_do_not_end_a_wait(sel_selector *s)
     }
 }
 
+static void a_late_signal_does_not_begin_the_wait_anew(sel_selector *s)
+{
+    int64_t start = now();
+    sel_event event;
+    CHECK(start_storm(1400 * MS, 0));
+    EQUAL(sel_select(s, &event, 1, 1500 * MS), 0);
+    CHECK(now() - start >= 1500 * MS && now() - start < 2800 * MS);
+    EQUAL(signals, 1);
+}
+
 static void signals_do_not_end_an_endless_wait(sel_selector *s)
 {
     const int64_t timeouts[] = {SEL_FOREVER, INT64_MAX};
@@ -981,7 +992,7 @@ static void signals_do_not_end_an_endless_wait(sel_selector *s)
     for (int i = 0; i < 2; i++) {
         int fd = make_timer(100 * MS);
         EQUAL(sel_register(s, fd, SEL_READ, NULL), 0);
-        CHECK(start_storm());
+        CHECK(start_storm(MS, MS));
         EQUAL(sel_select(s, &event, 1, timeouts[i]), 1);
         CHECK(event.key.fd == fd);
         stop_storm();
@@ -1272,6 +1283,34 @@ static void a_ghost_hides_nobody(sel_selector *s)
     EQUAL(sel_modify(s, fd, BOTH, NULL), 0);
     EQUAL(sel_unregister(s, other, NULL), 0);
     CHECK(sees(s, fd, SEL_WRITE, 0));
+}
+
+static void a_duplicate_comes_back(sel_selector *s)
+{
+    int data, fd = make_event(), twin;
+    CHECK(fd >= 0 && put(fd));
+    EQUAL(sel_register(s, fd, SEL_READ, NULL), 0);
+    twin = own(fcntl(fd, F_DUPFD_CLOEXEC, 0));
+    CHECK(twin >= 0 && drop(fd));
+    EQUAL(sel_unregister(s, fd, NULL), 0);
+    EQUAL(own(fcntl(twin, F_DUPFD_CLOEXEC, 0)), fd);
+    EQUAL(sel_register(s, fd, BOTH, &data), 0);
+    CHECK(sees(s, fd, BOTH, 0));
+    CHECK(key_is(s, fd, BOTH, &data));
+    EQUAL(sel_unregister(s, fd, NULL), 0);
+    CHECK(rests(s, 50 * MS));
+}
+
+static void a_ghost_beside_a_file(sel_selector *s)
+{
+    int file = make_file(), fd = leave_a_ghost(s, false);
+    CHECK(fd >= 0);
+    EQUAL(sel_register(s, file, SEL_READ, NULL), 0);
+    EQUAL(sel_register(s, fd, SEL_READ, NULL), 0);
+    for (int i = 0; i < 4; i++)
+        CHECK(sees(s, file, SEL_READ, 0));
+    EQUAL(sel_unregister(s, file, NULL), 0);
+    CHECK(rests(s, 50 * MS));
 }
 
 static void a_ghost_takes_no_room(sel_selector *s)
@@ -2254,6 +2293,7 @@ static const struct fact backend_facts[] = {
     {"a descriptor that becomes ready ends any wait", becoming_ready_ends_any_wait},
     {"an empty selector without a limit blocks", empty_blocks_for_ever},
     {"signals do not end a wait", signals_do_not_end_a_wait},
+    {"a late signal does not begin the wait anew", a_late_signal_does_not_begin_the_wait_anew},
     {"signals do not end an endless wait", signals_do_not_end_an_endless_wait},
     {"the peer closes", peer_closes},
     {"the peer of a writer closes", peer_closes_on_a_writer},
@@ -2270,6 +2310,8 @@ static const struct fact backend_facts[] = {
     {"unregister after close and reuse", unregister_after_close_and_reuse},
     {"unregister ends it though a duplicate lives on", a_duplicate_lives_on},
     {"a duplicate that lives on hides no other", a_ghost_hides_nobody},
+    {"a duplicate comes back to its number", a_duplicate_comes_back},
+    {"a duplicate that lives on beside a file", a_ghost_beside_a_file},
     {"a duplicate that lives on takes no room", a_ghost_takes_no_room},
     {"a duplicate that lives on, no descriptor left", a_ghost_when_no_descriptor_is_left},
     {"a duplicate that lives on beside a closed one", a_ghost_hides_no_closed_one},

@@ -134,7 +134,7 @@ int sel_close(sel_selector *selector);
  *   -EBADF    fd is not open
  *   -EEXIST   fd is registered already
  *   -ENOMEM, -ENOSPC  no memory, or over the limit in /proc/sys/fs/epoll/max_user_watches
- *   -ELOOP    fd is an epoll descriptor that would watch itself
+ *   -ELOOP    fd is a selector's descriptor, and would watch itself
  *
  * Takes constant time, and allocates only for numbers higher than any seen before. See epoll_ctl(2).
  */
@@ -144,8 +144,9 @@ int sel_register(sel_selector *selector, int fd, uint32_t events, void *data);
  * Changes what a registered descriptor is watched for, and its data.
  *
  * The kernel is told at the start of the next sel_select(), so that a change and its reversal cost
- * no system call, and an unchanged mask costs none ever. If the kernel then refuses, because the
- * descriptor was closed meanwhile, sel_select() reports it with SEL_INVALID.
+ * no system call, and an unchanged mask costs none ever. If the descriptor was closed meanwhile,
+ * sel_select() reports it with SEL_INVALID; if its number names another file by then, that file is
+ * watched.
  *
  * Returns 0, or
  *   -EINVAL   selector is NULL, fd is negative, events is 0 or has other bits
@@ -180,12 +181,16 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old);
  * A descriptor appears at most once, in no particular order. If more are ready than max, the
  * others come next time: none is passed over for ever. An error or a hang-up makes a descriptor
  * ready for all it is watched for, with the cause in detail; a read or write then tells what it is.
+ * (select(2) alone cannot see a hang-up of what is watched for SEL_WRITE only and not writable.)
  *
  * A signal does not end the wait: it goes on for the time that is left (PEP 475).
  *
  * Returns the number of events (0: the time is over), or
- *   -EINVAL   selector or events is NULL, max is less than 1
- *   -ENOMEM   no kernel memory
+ *   -EINVAL   selector or events is NULL, max is less than 1; with poll, more are registered
+ *             than RLIMIT_NOFILE allows
+ *   -ENOMEM   no memory
+ *   -EMFILE, -ENFILE  no descriptor for a new kernel set, which is needed when a file that was
+ *             closed under its number lives on in a duplicate
  * The array is used up to events[max - 1], whatever is returned: what follows the returned events
  * has no meaning.
  *
@@ -221,9 +226,10 @@ int sel_get_map(sel_selector *selector, sel_key *keys, int max);
  * Once it has been asked for, sel_modify() tells the kernel at once. Files that the kernel cannot
  * watch (regular ones, with epoll) do not make it readable.
  *
- * Returns the descriptor, or
+ * Returns the descriptor, the same every time, or
  *   -EINVAL   selector is NULL
  *   -ENOTSUP  the backend has none (poll, select)
+ *   -EMFILE, -ENFILE, -ENOMEM  as the kernel says
  */
 int sel_fileno(sel_selector *selector);
 

@@ -9,7 +9,7 @@ extension BackendDescriptor {
     #if os(Linux)
         private static let epoll = BackendDescriptor(
             name: "epoll", rank: 300, capabilities: [.fileno, .concurrent]
-        ) { () throws(SystemError) in try EpollBackend() }
+        ) { () throws(SystemError) in try EpollBackend.open() }
     #else
         private static let epoll = BackendDescriptor(
             name: "epoll", rank: 300, excuse: "this system has no epoll")

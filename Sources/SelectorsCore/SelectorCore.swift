@@ -307,9 +307,11 @@ package final class SelectorCore {
         do throws(SystemError) {
             try backend.modify(fd, mask: mask, token: token)
         } catch {
-            // The file that was registered is closed, or has another number now.
+            // The file that was registered is closed, or has another number now. The token of what
+            // may be left of it must not speak for the file that has its number.
             mayHaveLeftovers = true
-            if (try? backend.add(fd, mask: mask, token: token)) != nil { return }
+            registration.pointee.generation &+= 1
+            if (try? backend.add(fd, mask: mask, token: table.token(fd))) != nil { return }
             try pollRefused(fd, interest)
         }
     }

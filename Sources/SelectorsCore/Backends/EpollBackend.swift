@@ -10,14 +10,20 @@
     /// - It refuses regular files and directories with `EPERM`.
     /// - `epoll_pwait2` came with Linux 5.11; older kernels say `ENOSYS`, some sandboxes `EPERM`.
     final class EpollBackend: SelectorBackend {
-        private var epfd: Int32
+        private let epfd: Int32
         /// An epoll that watches `epfd` alone: the descriptor that is given out. Whoever waits for it
-        /// does not notice when `epfd` is replaced.
+        /// does not notice when the file behind `epfd` is replaced.
         private var shell: Int32?
         private var hasNanoseconds = true
 
-        init() throws(SystemError) {
-            epfd = try check(platform_epoll_create())
+        /// Opens an epoll. The kernel is asked before the object is made: an initializer that throws
+        /// would leave its memory behind in Embedded Swift.
+        static func open() throws(SystemError) -> EpollBackend {
+            EpollBackend(epfd: try check(platform_epoll_create()))
+        }
+
+        private init(epfd: Int32) {
+            self.epfd = epfd
         }
 
         func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
@@ -40,15 +46,12 @@
 
         func reset() throws(SystemError) {
             let fresh = try check(platform_epoll_create())
+            // epfd keeps its number: another could be one that is registered and was closed.
+            defer { _ = platform_close(fresh) }
             if let shell {
-                let result = platform_epoll_ctl(shell, EPOLL_CTL_ADD, fresh, PollMask.read, 0)
-                if result < 0 {
-                    _ = platform_close(fresh)
-                    try check(result)
-                }
+                try check(platform_epoll_ctl(shell, EPOLL_CTL_ADD, fresh, PollMask.read, 0))
             }
-            _ = platform_close(epfd)
-            epfd = fresh
+            try check(platform_replace(fresh, epfd))
         }
 
         func wait(

@@ -1,0 +1,216 @@
+import CSelectors
+import Selectors
+import Testing
+
+/// What the contract is tested on: a backend behind one of the two faces.
+struct Subject: CustomTestStringConvertible, Sendable {
+    enum Face: CaseIterable { case c, swift }
+
+    let face: Face
+    let backend: String
+
+    var testDescription: String { "\(backend), \(face)" }
+
+    /// Every available backend behind every face.
+    static let all = SelectorRegistry.backends.filter { $0.isAvailable && $0.rank > 0 }
+        .flatMap { info in Face.allCases.map { Subject(face: $0, backend: info.name) } }
+
+    /// Opens a selector.
+    func open() throws(Failure) -> any Selecting {
+        switch face {
+        case .c: try CFace(backend)
+        case .swift: try SwiftFace(backend)
+        }
+    }
+
+    /// Tells whether the backend has an ability.
+    func can(_ capability: BackendCapabilities) -> Bool {
+        SelectorRegistry.backends.contains {
+            $0.name == backend && $0.capabilities.contains(capability)
+        }
+    }
+}
+
+/// An errno value: what both faces' errors come down to.
+struct Failure: Error, Equatable {
+    let errno: Int32
+
+    init(_ errno: Int32) {
+        self.errno = errno
+    }
+}
+
+struct Key: Equatable {
+    var fd: Int32
+    var events: UInt32
+    var data: Int
+}
+
+struct Event: Equatable {
+    var key: Key
+    var events: UInt32
+    var detail: UInt32 = 0
+}
+
+/// What both faces can do, in one form.
+protocol Selecting {
+    var backend: String { get }
+    func register(_ fd: Int32, _ events: UInt32, data: Int) throws(Failure)
+    func modify(_ fd: Int32, _ events: UInt32, data: Int) throws(Failure)
+    @discardableResult func unregister(_ fd: Int32) throws(Failure) -> Key
+    func key(_ fd: Int32) throws(Failure) -> Key
+    func map() throws(Failure) -> [Key]
+    func fileno() throws(Failure) -> Int32
+    /// Waits for nanoseconds, -1: without limit; all that is ready, by number.
+    func select(_ timeout: Int64) throws(Failure) -> [Event]
+}
+
+extension Selecting {
+    func register(_ fd: Int32, _ events: UInt32) throws(Failure) {
+        try register(fd, events, data: 0)
+    }
+
+    func modify(_ fd: Int32, _ events: UInt32) throws(Failure) {
+        try modify(fd, events, data: 0)
+    }
+
+    /// What is ready now, as number and mask.
+    func look() throws(Failure) -> [Int32: UInt32] {
+        var ready: [Int32: UInt32] = [:]
+        for event in try select(0) { ready[event.key.fd] = event.events }
+        return ready
+    }
+}
+
+final class CFace: Selecting {
+    private let selector: OpaquePointer
+
+    init(_ backend: String) throws(Failure) {
+        var selector: OpaquePointer?
+        _ = try CFace.check(sel_open(&selector, backend))
+        self.selector = selector!
+    }
+
+    deinit {
+        sel_close(selector)
+    }
+
+    var backend: String { String(cString: sel_backend_name(selector)) }
+
+    func register(_ fd: Int32, _ events: UInt32, data: Int) throws(Failure) {
+        _ = try CFace.check(
+            sel_register(selector, fd, events, UnsafeMutableRawPointer(bitPattern: data)))
+    }
+
+    func modify(_ fd: Int32, _ events: UInt32, data: Int) throws(Failure) {
+        _ = try CFace.check(
+            sel_modify(selector, fd, events, UnsafeMutableRawPointer(bitPattern: data)))
+    }
+
+    func unregister(_ fd: Int32) throws(Failure) -> Key {
+        var key = sel_key()
+        _ = try CFace.check(sel_unregister(selector, fd, &key))
+        return Key(key)
+    }
+
+    func key(_ fd: Int32) throws(Failure) -> Key {
+        var key = sel_key()
+        _ = try CFace.check(sel_get_key(selector, fd, &key))
+        return Key(key)
+    }
+
+    func map() throws(Failure) -> [Key] {
+        let count = try CFace.check(sel_get_map(selector, nil, 0))
+        var keys = [sel_key](repeating: sel_key(), count: Int(count))
+        _ = try CFace.check(sel_get_map(selector, &keys, count))
+        return keys.map(Key.init)
+    }
+
+    func fileno() throws(Failure) -> Int32 {
+        try CFace.check(sel_fileno(selector))
+    }
+
+    func select(_ timeout: Int64) throws(Failure) -> [Event] {
+        var events = [sel_event](repeating: sel_event(), count: 10_000)
+        let count = try CFace.check(sel_select(selector, &events, 10_000, timeout))
+        return events.prefix(Int(count))
+            .map { Event(key: Key($0.key), events: $0.events, detail: $0.detail) }
+            .sorted { $0.key.fd < $1.key.fd }
+    }
+
+    private static func check(_ result: Int32) throws(Failure) -> Int32 {
+        if result < 0 { throw Failure(-result) }
+        return result
+    }
+}
+
+final class SwiftFace: Selecting {
+    private let selector: BaseSelector<Int>
+    private var ready: [ReadyEvent<Int>] = []
+
+    init(_ backend: String) throws(Failure) {
+        selector = try SwiftFace.translate { () throws(SelectorError) in
+            try BaseSelector(backend: backend)
+        }
+    }
+
+    var backend: String { selector.backend }
+
+    func register(_ fd: Int32, _ events: UInt32, data: Int) throws(Failure) {
+        _ = try SwiftFace.translate { () throws(SelectorError) in
+            try selector.register(fd, events: EventMask(rawValue: events), data: data)
+        }
+    }
+
+    func modify(_ fd: Int32, _ events: UInt32, data: Int) throws(Failure) {
+        _ = try SwiftFace.translate { () throws(SelectorError) in
+            try selector.modify(fd, events: EventMask(rawValue: events), data: data)
+        }
+    }
+
+    func unregister(_ fd: Int32) throws(Failure) -> Key {
+        Key(try SwiftFace.translate { () throws(SelectorError) in try selector.unregister(fd) })
+    }
+
+    func key(_ fd: Int32) throws(Failure) -> Key {
+        Key(try SwiftFace.translate { () throws(SelectorError) in try selector.get_key(fd) })
+    }
+
+    func map() throws(Failure) -> [Key] {
+        try SwiftFace.translate { () throws(SelectorError) in try selector.get_map().map(Key.init) }
+    }
+
+    func fileno() throws(Failure) -> Int32 {
+        try SwiftFace.translate { () throws(SelectorError) in try selector.fileno() }
+    }
+
+    func select(_ timeout: Int64) throws(Failure) -> [Event] {
+        try SwiftFace.translate { () throws(SelectorError) in
+            try selector.select(
+                into: &ready, timeout: timeout < 0 ? nil : .nanoseconds(timeout))
+        }
+        return ready.map {
+            Event(key: Key($0.key), events: $0.events.rawValue, detail: $0.detail.rawValue)
+        }.sorted { $0.key.fd < $1.key.fd }
+    }
+
+    private static func translate<Result>(
+        _ body: () throws(SelectorError) -> Result
+    ) throws(Failure) -> Result {
+        do throws(SelectorError) {
+            return try body()
+        } catch {
+            throw Failure(error.errno)
+        }
+    }
+}
+
+extension Key {
+    init(_ key: sel_key) {
+        self.init(fd: key.fd, events: key.events, data: Int(bitPattern: key.data))
+    }
+
+    init(_ key: SelectorKey<Int>) {
+        self.init(fd: key.fd, events: key.events.rawValue, data: key.data)
+    }
+}
