@@ -114,9 +114,9 @@ static int register_again(int ready) {
 static int look_up(int ready) {
     sel_key key, keys[FDS];
     (void)ready;
-    return sel_get_key(selector, fds[0], &key) == 0 && sel_get_map(selector, keys, FDS) == FDS
-               ? 0
-               : -1;
+    if (sel_get_key(selector, fds[0], &key) != 0)
+        return -1;
+    return sel_get_map(selector, keys, FDS) == FDS ? 0 : -1;
 }
 
 static const struct {

@@ -23,9 +23,9 @@
 
 enum {
     REGISTERED = 1000,
-    MAX_READY = 64,   /* also the size of the arrays both loops wait with */
-    ROUNDS = 101,     /* of each loop; odd, so that there is a middle one */
-    WAITS = 1000      /* in each round */
+    MAX_READY = 64, /* also the size of the arrays both loops wait with */
+    ROUNDS = 101,   /* of each loop; odd, so that there is a middle one */
+    WAITS = 1000    /* in each round */
 };
 
 /* The floor and the library, always in this order. */

@@ -140,8 +140,7 @@ int main(int argc, char **argv) {
     if (sel_register(selector, listener, SEL_READ, NULL) < 0 ||
         sel_register(selector, signals, SEL_READ, NULL) < 0)
         die("sel_register", sel_last_error());
-    printf("listening on 127.0.0.1:%d (%s)\n", ntohs(address.sin_port),
-           sel_backend_name(selector));
+    printf("listening on 127.0.0.1:%d (%s)\n", ntohs(address.sin_port), sel_backend_name(selector));
     fflush(stdout);
 
     int paused = 0;

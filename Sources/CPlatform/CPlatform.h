@@ -63,8 +63,12 @@ __attribute__((packed))
 #endif
 platform_event;
 
-PLATFORM_INLINE int platform_errno(void) { return errno; }
-PLATFORM_INLINE void platform_set_errno(int value) { errno = value; }
+PLATFORM_INLINE int platform_errno(void) {
+    return errno;
+}
+PLATFORM_INLINE void platform_set_errno(int value) {
+    errno = value;
+}
 
 /* Turns the result of a system call into its own or -errno, with errno as `saved` again. */
 PLATFORM_INLINE int platform_result(int result, int saved) {
@@ -109,14 +113,14 @@ PLATFORM_INLINE int platform_poll(struct pollfd *fds, nfds_t count, int timeout_
 }
 
 PLATFORM_INLINE int platform_select(int count, void *read, void *write, void *except,
-                                  struct timeval *timeout) {
+                                    struct timeval *timeout) {
     int saved = errno;
     return platform_result(
         select(count, (fd_set *)read, (fd_set *)write, (fd_set *)except, timeout), saved);
 }
 
 PLATFORM_INLINE int platform_pselect(int count, void *read, void *write, void *except,
-                                   const struct timespec *timeout) {
+                                     const struct timespec *timeout) {
     int saved = errno;
     return platform_result(
         pselect(count, (fd_set *)read, (fd_set *)write, (fd_set *)except, timeout, NULL), saved);
@@ -130,7 +134,8 @@ _Static_assert(EPOLLIN == POLLIN && EPOLLPRI == POLLPRI && EPOLLOUT == POLLOUT &
                    EPOLLERR == POLLERR && EPOLLHUP == POLLHUP,
                "epoll speaks poll's bits");
 
-PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout) {
+PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count,
+                                   const struct timespec *timeout) {
     int saved = errno;
     return platform_result(ppoll(fds, count, timeout, NULL), saved);
 }
@@ -141,7 +146,7 @@ PLATFORM_INLINE int platform_epoll_create(void) {
 }
 
 PLATFORM_INLINE int platform_epoll_ctl(int epfd, int operation, int fd, uint32_t mask,
-                                     uint64_t token) {
+                                       uint64_t token) {
     int saved = errno;
     struct epoll_event event = {.events = mask, .data = {.u64 = token}};
     return platform_result(epoll_ctl(epfd, operation, fd, &event), saved);
@@ -153,7 +158,7 @@ PLATFORM_INLINE int platform_epoll_wait(int epfd, platform_event *events, int ma
 }
 
 PLATFORM_INLINE int platform_epoll_pwait2(int epfd, platform_event *events, int max,
-                                        const struct timespec *timeout) {
+                                          const struct timespec *timeout) {
     if (!epoll_pwait2)
         return -ENOSYS;
     int saved = errno;
@@ -170,7 +175,8 @@ PLATFORM_INLINE int platform_replace(int fd, int number) {
 #else
 
 /* No ppoll: its callers fall back to poll, in milliseconds. */
-PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout) {
+PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count,
+                                   const struct timespec *timeout) {
     (void)fds, (void)count, (void)timeout;
     return -ENOSYS;
 }
