@@ -213,7 +213,9 @@ private final class Backends: @unchecked Sendable {
 
     private func core(on backend: Backend) throws(BackendError) -> SelectorCore {
         do throws(SystemError) {
-            return SelectorCore(backend: try backend.descriptor.make(), name: backend.name)
+            return try SelectorCore.open(
+                backend: try backend.descriptor.make(), name: backend.name,
+                capabilities: backend.descriptor.capabilities)
         } catch {
             throw .system(error.code)
         }
