@@ -92,6 +92,14 @@ struct Gate: ~Copyable {
         lock()
     }
 
+    /// In the child of a fork, where no other thread is: gives back the lock, which the forking
+    /// thread took before, and forgets who was waiting and sleeping.
+    func unlockAfterFork(attention: Bool) {
+        pthread_mutex_init(mutex, nil)
+        platform_cond_init(changed)
+        state.store(attention ? Gate.attention : 0, ordering: .relaxed)
+    }
+
     // MARK: Waiting in the kernel
 
     /// Whether a thread is waiting in the kernel. The lock is held.

@@ -6,6 +6,10 @@ package final class Lock: @unchecked Sendable {
 
     package init() {
         mutex = .allocate(capacity: 1)
+        prepare()
+    }
+
+    private func prepare() {
         var attributes = pthread_mutexattr_t()
         pthread_mutexattr_init(&attributes)
         pthread_mutexattr_settype(&attributes, .init(PTHREAD_MUTEX_RECURSIVE))
@@ -24,6 +28,12 @@ package final class Lock: @unchecked Sendable {
 
     package func unlock() {
         pthread_mutex_unlock(mutex)
+    }
+
+    /// In the child of a fork, whose thread took the lock before: frees it. To unlock it would fail,
+    /// for the thread has another number now.
+    func unlockAfterFork() {
+        prepare()
     }
 
     package func withLock<Result: ~Copyable, Failure: Error>(

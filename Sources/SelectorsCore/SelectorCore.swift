@@ -47,6 +47,8 @@ package final class SelectorCore: @unchecked Sendable {
         static let wakeUp = Duties(rawValue: 8)
         /// The selector is being closed.
         static let close = Duties(rawValue: 16)
+        /// The process is a fork's child, and the kernel set the parent's.
+        static let leaveToParent = Duties(rawValue: 32)
     }
 
     /// How many threads sleep in the gate for a turn of theirs.
@@ -78,10 +80,38 @@ package final class SelectorCore: @unchecked Sendable {
         self.isConcurrent = isConcurrent
         self.wakeUp = wakeUp
         backendName = name
+        OpenCores.shared.add(self)
     }
 
     deinit {
+        OpenCores.shared.remove(self)
         close()
+    }
+
+    // MARK: Fork
+
+    /// The neighbours in ``OpenCores``.
+    var previousOpen: Unmanaged<SelectorCore>?
+    var nextOpen: Unmanaged<SelectorCore>?
+
+    /// Before a fork: makes sure that no thread is in the middle of a change.
+    func prepareFork() {
+        gate.lock()
+    }
+
+    /// After a fork, in the parent: goes on.
+    func resumeAfterFork() {
+        unlock()
+    }
+
+    /// After a fork, in the child: leaves the kernel set to the parent. The next call that needs one
+    /// builds another.
+    func leaveToParent() {
+        if !duties.contains(.close) { duties.formUnion([.leaveToParent, .rebuild]) }
+        wakeUp.detach()
+        sleepers = 0
+        changers = 0
+        gate.unlockAfterFork(attention: !duties.isEmpty)
     }
 
     // MARK: Registrations
@@ -182,6 +212,7 @@ package final class SelectorCore: @unchecked Sendable {
     package func fileno() throws(SystemError) -> Int32 {
         try lockForChange()
         defer { unlock() }
+        try rebuildIfNeeded()
         guard let fileno = try backend.fileno() else { throw SystemError(ENOTSUP) }
         try applyChanges()
         isNested = true
@@ -462,6 +493,8 @@ package final class SelectorCore: @unchecked Sendable {
 
     /// Tells the backend what changed since the last wait.
     private func applyChanges() throws(SystemError) {
+        // The one that is to be built will have them.
+        if duties.contains(.rebuild) { return }
         while firstChange != RegistrationTable.none {
             let fd = firstChange
             let registration = table.at(fd)
@@ -520,9 +553,13 @@ package final class SelectorCore: @unchecked Sendable {
     /// cut short by an error, the next call begins anew.
     private func rebuildIfNeeded() throws(SystemError) {
         guard duties.contains(.rebuild) else { return }
-        try backend.reset()
+        try backend.reset(afterFork: duties.contains(.leaveToParent))
+        if duties.contains(.leaveToParent) {
+            if try wakeUp.attach() { duties.insert(.wakeUp) }
+            duties.remove(.leaveToParent)
+        }
         try backend.add(wakeUp.fd, mask: PollMask.read, token: WakeUp.token)
-        refused.reset()
+        refused.reset(afterFork: false)
         duties.remove(.pollRefused)
         mayHaveLeftovers = false
         var fd = table.first

@@ -90,6 +90,9 @@ public enum SelectorRegistry {
         try shared.lock.withLock { () throws(BackendError) in try shared.open(list) }
     }
 
+    /// Guards the registry. A fork takes it, so that the child does not find it taken.
+    static var lock: Lock { shared.lock }
+
     private static let shared = Backends()
 }
 

@@ -8,8 +8,13 @@ struct WakeUp: ~Copyable {
 
     /// What becomes readable.
     let fd: Int32
-    /// Set by ``request()``, cleared by the select that returns for it.
-    private let isRequested = Atomic<Bool>(false)
+    /// 0, ``requested``, ``detached`` or both.
+    private let state = Atomic<UInt8>(0)
+    /// A select is to return.
+    private static let requested: UInt8 = 1
+    /// After a fork: the descriptor is the parent's. Nobody can be waiting here yet, so that to take
+    /// note of a request is enough.
+    private static let detached: UInt8 = 2
 
     /// Opens the descriptor.
     static func open() throws(SystemError) -> WakeUp {
@@ -30,7 +35,9 @@ struct WakeUp: ~Copyable {
     func request() throws(SystemError) {
         // Read and written in one step even if it is set: what the caller has done before must be
         // seen by who clears it.
-        if !isRequested.exchange(true, ordering: .acquiringAndReleasing) { try kick() }
+        if state.bitwiseOr(WakeUp.requested, ordering: .acquiringAndReleasing).oldValue == 0 {
+            try kick()
+        }
     }
 
     /// Makes a wait in the kernel end, with no select to return.
@@ -43,6 +50,24 @@ struct WakeUp: ~Copyable {
     /// In this order: a request between the two finds the flag set and is served by this one.
     func take() -> Bool {
         platform_wakeup_drain(fd)
-        return isRequested.exchange(false, ordering: .acquiringAndReleasing)
+        return clear()
+    }
+
+    /// In the child of a fork: leaves the descriptor to the parent.
+    func detach() {
+        state.store(WakeUp.detached, ordering: .relaxed)
+    }
+
+    /// In the child of a fork: puts a descriptor of its own under the number, and tells whether a
+    /// select is asked to return.
+    func attach() throws(SystemError) -> Bool {
+        let fresh = try check(platform_wakeup_open())
+        defer { _ = platform_close(fresh) }
+        try check(platform_replace(fresh, fd))
+        return clear()
+    }
+
+    private func clear() -> Bool {
+        state.exchange(0, ordering: .acquiringAndReleasing) & WakeUp.requested != 0
     }
 }
