@@ -22,8 +22,10 @@
  * Readiness is level-triggered: a descriptor is reported by every sel_select() for as long as it
  * is ready.
  *
- * Threads. A selector may be used by one thread at a time; different selectors by different
- * threads at once.
+ * Threads. Any thread may call any function on any selector. What one thread registers, modifies or
+ * unregisters takes effect in the sel_select() that another is blocked in. Of two sel_select() at
+ * once, one waits for the other. An event that a thread has in its hands already is not called
+ * back when another thread unregisters the descriptor.
  *
  * Environment. SELECTORS_BACKEND chooses the backend, see sel_open().
  *
@@ -115,8 +117,9 @@ typedef struct sel_backend_info {
 int sel_open(sel_selector **out, const char *backend);
 
 /*
- * Closes the selector and frees all it holds. Registered descriptors stay open. The handle must
- * not be used again. Closing NULL does nothing.
+ * Closes the selector and frees all it holds. Registered descriptors stay open. A sel_select() that
+ * is blocked in another thread returns -ECANCELED, and sel_close() waits for it to leave. The handle
+ * must not be used again. Closing NULL does nothing.
  *
  * Returns 0.
  */
@@ -188,6 +191,7 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old);
  * Returns the number of events (0: the time is over), or
  *   -EINVAL   selector or events is NULL, max is less than 1; with poll, more are registered
  *             than RLIMIT_NOFILE allows
+ *   -ECANCELED  the selector was closed by another thread
  *   -ENOMEM   no memory
  *   -EMFILE, -ENFILE  no descriptor for a new kernel set, which is needed when a file that was
  *             closed under its number lives on in a duplicate
@@ -198,6 +202,16 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old);
  * (poll, select). Never allocates. See epoll_pwait2(2), ppoll(2), pselect(2).
  */
 int sel_select(sel_selector *selector, sel_event *events, int max, int64_t timeout_ns);
+
+/*
+ * Wakes the sel_select() that is waiting now, or else the next one: it returns what is ready, or 0.
+ * More wake-ups before that are one with it, and cost no system call. None is lost.
+ *
+ * Any thread may call it, and a signal handler.
+ *
+ * Returns 0, or -EINVAL if selector is NULL.
+ */
+int sel_wakeup(sel_selector *selector);
 
 /*
  * Stores the registration of a descriptor in *key.

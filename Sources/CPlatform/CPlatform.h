@@ -25,6 +25,7 @@
 
 #ifdef __linux__
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #endif
 
 /* Always inlined: a call more would show in the cost of a wait. */
@@ -107,6 +108,35 @@ PLATFORM_INLINE int64_t platform_now(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/* A condition variable whose waits can end by the monotonic clock. */
+static inline void platform_cond_init(pthread_cond_t *condition) {
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+#ifdef __linux__
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+#endif
+    pthread_cond_init(condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+}
+
+/* Waits for at most that many nanoseconds; negative: no limit. */
+static inline void platform_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex,
+                                      int64_t nanoseconds) {
+    if (nanoseconds < 0) {
+        pthread_cond_wait(condition, mutex);
+        return;
+    }
+#ifdef __linux__
+    int64_t now = platform_now();
+    int64_t end = nanoseconds > INT64_MAX - now ? INT64_MAX : now + nanoseconds;
+    struct timespec time = {end / 1000000000, end % 1000000000};
+    pthread_cond_timedwait(condition, mutex, &time);
+#else
+    struct timespec time = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+    pthread_cond_timedwait_relative_np(condition, mutex, &time);
+#endif
+}
+
 PLATFORM_INLINE int platform_poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
     int saved = errno;
     return platform_result(poll(fds, count, timeout_ms), saved);
@@ -164,6 +194,25 @@ PLATFORM_INLINE int platform_epoll_pwait2(int epfd, platform_event *events, int 
     int saved = errno;
     return platform_result(epoll_pwait2(epfd, (struct epoll_event *)events, max, timeout, NULL),
                            saved);
+}
+
+/* A descriptor that platform_wakeup_write makes readable, and platform_wakeup_drain unreadable. */
+PLATFORM_INLINE int platform_wakeup_open(void) {
+    int saved = errno;
+    return platform_result(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), saved);
+}
+
+PLATFORM_INLINE int platform_wakeup_write(int fd) {
+    int saved = errno;
+    uint64_t one = 1;
+    int result = platform_result((int)write(fd, &one, sizeof one), saved);
+    return result < 0 && result != -EAGAIN ? result : 0; /* EAGAIN: it is readable already */
+}
+
+PLATFORM_INLINE void platform_wakeup_drain(int fd) {
+    int saved = errno;
+    uint64_t count;
+    platform_result((int)read(fd, &count, sizeof count), saved);
 }
 
 /* dup3 onto a number that is in use: it names the other file from then on. */

@@ -14,14 +14,28 @@ import CSelectors
 /// It is Python's `selectors.BaseSelector`, generic over what is attached to a registration.
 /// ``DefaultSelector`` takes the best backend, ``EpollSelector`` and its like a certain one.
 ///
-/// A selector may be used by one thread at a time.
+/// Any thread may use it, and threads may use it at the same time, if `Data` is `Sendable`: what one
+/// registers, modifies or unregisters takes effect in the `select` that another is blocked in. Of
+/// two selects at once, one waits for the other.
 public class BaseSelector<Data> {
-    /// `nil`: closed.
-    private var core: SelectorCore?
-    /// The key of each registered number.
-    private var keys: [SelectorKey<Data>?] = []
-    /// Room for as many events as there are registrations.
-    private var events = EventBuffer()
+    private let core: SelectorCore
+    /// Guards what follows. It is held while the core changes a registration, so that both agree,
+    /// and never while it waits.
+    private let lock = Lock()
+    /// What is kept of each registered number.
+    private var registrations: [Registration?] = []
+    /// Tells registrations of the same number apart: it comes back with each event.
+    private var lastSerial = 0
+    /// Room for events, while no `select` has it.
+    private var spareBuffer: EventBuffer?
+
+    private struct Registration {
+        var key: SelectorKey<Data>
+        let serial: Int
+
+        /// What the core keeps for it.
+        var data: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: serial) }
+    }
 
     /// Opens a selector on the backend that a list names, as `"poll"`, `"uring,epoll"`, `"-epoll"`.
     ///
@@ -34,24 +48,23 @@ public class BaseSelector<Data> {
     /// The C function is `sel_open`.
     public init(backend: String? = nil) throws(SelectorError) {
         do throws(BackendError) {
-            guard let backend else {
+            if let list = backend?.utf8CString {
+                core = try list.withUnsafeBufferPointer { list throws(BackendError) in
+                    try SelectorRegistry.open(list.baseAddress)
+                }
+            } else {
                 core = try SelectorRegistry.open(nil)
-                return
-            }
-            let list = backend.utf8CString
-            core = try list.withUnsafeBufferPointer { list throws(BackendError) in
-                try SelectorRegistry.open(list.baseAddress)
             }
         } catch {
             throw SelectorError(error)
         }
     }
 
-    /// The name of the backend; empty once closed.
+    /// The name of the backend.
     ///
     /// The C function is `sel_backend_name`.
     public var backend: String {
-        core.map { String(cString: $0.backendName) } ?? ""
+        String(cString: core.backendName)
     }
 
     /// Starts to watch a file object for events, and returns its key.
@@ -69,19 +82,20 @@ public class BaseSelector<Data> {
     public func register(
         _ fileObject: some FileObject, events: EventMask, data: Data
     ) throws(SelectorError) -> SelectorKey<Data> {
-        let core = try openCore()
         try validate(events)
         let fd = fileObject.fileDescriptor
         if fd < 0 { throw .invalidFileDescriptor }
-        do throws(SystemError) {
-            try core.register(fd, events: events.rawValue, data: nil)
-        } catch {
-            throw SelectorError(error, fd: fd)
+        return try lock.withLock { () throws(SelectorError) in
+            let key = SelectorKey(fileObject: fileObject, fd: fd, events: events, data: data)
+            let registration = Registration(key: key, serial: lastSerial + 1)
+            try ask(about: fd) { () throws(SystemError) in
+                try core.register(fd, events: events.rawValue, data: registration.data)
+            }
+            lastSerial += 1
+            while registrations.count <= Int(fd) { registrations.append(nil) }
+            registrations[Int(fd)] = registration
+            return key
         }
-        let key = SelectorKey(fileObject: fileObject, fd: fd, events: events, data: data)
-        while keys.count <= Int(fd) { keys.append(nil) }
-        keys[Int(fd)] = key
-        return key
     }
 
     /// Changes what a registered file object is watched for, and its data; returns the new key.
@@ -97,18 +111,18 @@ public class BaseSelector<Data> {
     public func modify(
         _ fileObject: some FileObject, events: EventMask, data: Data
     ) throws(SelectorError) -> SelectorKey<Data> {
-        let core = try openCore()
         try validate(events)
-        let old = try get_key(fileObject)
-        do throws(SystemError) {
-            try core.modify(old.fd, events: events.rawValue, data: nil)
-        } catch {
-            throw SelectorError(error, fd: old.fd)
+        return try lock.withLock { () throws(SelectorError) in
+            var registration = try find(fileObject)
+            let old = registration.key
+            try ask(about: old.fd) { () throws(SystemError) in
+                try core.modify(old.fd, events: events.rawValue, data: registration.data)
+            }
+            registration.key = SelectorKey(
+                fileObject: old.fileObject, fd: old.fd, events: events, data: data)
+            registrations[Int(old.fd)] = registration
+            return registration.key
         }
-        let key = SelectorKey(
-            fileObject: old.fileObject, fd: old.fd, events: events, data: data)
-        keys[Int(old.fd)] = key
-        return key
     }
 
     /// Forgets a file object and returns its key. It may be closed by now.
@@ -120,15 +134,14 @@ public class BaseSelector<Data> {
     @discardableResult
     public func unregister(_ fileObject: some FileObject) throws(SelectorError) -> SelectorKey<Data>
     {
-        let core = try openCore()
-        let key = try get_key(fileObject)
-        do throws(SystemError) {
-            try core.unregister(key.fd)
-        } catch {
-            throw SelectorError(error, fd: key.fd)
+        try lock.withLock { () throws(SelectorError) in
+            let key = try find(fileObject).key
+            try ask(about: key.fd) { () throws(SystemError) in
+                _ = try core.unregister(key.fd)
+            }
+            registrations[Int(key.fd)] = nil
+            return key
         }
-        keys[Int(key.fd)] = nil
-        return key
     }
 
     /// Waits until a registered file object is ready or the time is over, and returns what is ready.
@@ -143,14 +156,11 @@ public class BaseSelector<Data> {
     public func select(
         timeout: Duration? = nil
     ) throws(SelectorError) -> [(key: SelectorKey<Data>, events: EventMask)] {
-        let count = try wait(timeout)
         var ready: [(key: SelectorKey<Data>, events: EventMask)] = []
-        ready.reserveCapacity(count)
-        for index in 0..<count {
-            let event = events[index]
-            if let key = keys[Int(event.key.fd)] {
-                ready.append((key, EventMask(rawValue: event.events)))
-            }
+        try wait(timeout) { count in
+            ready.reserveCapacity(count)
+        } deliver: { event in
+            ready.append((event.key, event.events))
         }
         return ready
     }
@@ -160,17 +170,22 @@ public class BaseSelector<Data> {
     public func select(
         into ready: inout [ReadyEvent<Data>], timeout: Duration? = nil
     ) throws(SelectorError) {
-        let count = try wait(timeout)
         ready.removeAll(keepingCapacity: true)
-        for index in 0..<count {
-            let event = events[index]
-            if let key = keys[Int(event.key.fd)] {
-                ready.append(
-                    ReadyEvent(
-                        key: key, events: EventMask(rawValue: event.events),
-                        detail: EventDetail(rawValue: event.detail)))
-            }
+        try wait(timeout) { count in
+            ready.reserveCapacity(count)
+        } deliver: { event in
+            ready.append(event)
         }
+    }
+
+    /// Wakes the `select` that is waiting now, or else the next one: it returns what is ready, or
+    /// nothing. More wake-ups before that are one with it.
+    ///
+    /// - Throws: `.system`, which is not to be expected. After ``close()`` it does nothing.
+    ///
+    /// Any thread may call it, and a signal handler. The C function is `sel_wakeup`.
+    public func wakeup() throws(SelectorError) {
+        try ask(about: -1) { () throws(SystemError) in try core.wakeup() }
     }
 
     /// Gives the key of a registered file object, which may be closed by now.
@@ -181,10 +196,7 @@ public class BaseSelector<Data> {
     /// The C function is `sel_get_key`.
     // swift-format-ignore: AlwaysUseLowerCamelCase
     public func get_key(_ fileObject: some FileObject) throws(SelectorError) -> SelectorKey<Data> {
-        _ = try openCore()
-        if let key = find(fileObject) { return key }
-        let fd = fileObject.fileDescriptor
-        throw fd < 0 ? .invalidFileDescriptor : .notRegistered(fd)
+        try lock.withLock { () throws(SelectorError) in try find(fileObject).key }
     }
 
     /// Gives a live, read-only view of all registrations.
@@ -194,7 +206,7 @@ public class BaseSelector<Data> {
     /// The C function is `sel_get_map`.
     // swift-format-ignore: AlwaysUseLowerCamelCase
     public func get_map() throws(SelectorError) -> SelectorMap<Data> {
-        _ = try openCore()
+        try ask(about: -1) { () throws(SystemError) in try core.checkOpen() }
         return SelectorMap(of: self)
     }
 
@@ -204,77 +216,105 @@ public class BaseSelector<Data> {
     ///
     /// The C function is `sel_fileno`.
     public func fileno() throws(SelectorError) -> Int32 {
-        let core = try openCore()
-        do throws(SystemError) {
-            return try core.fileno()
-        } catch {
-            throw .system(error.code)
-        }
+        try ask(about: -1) { () throws(SystemError) in try core.fileno() }
     }
 
-    /// Closes the selector. Registered objects stay open. To close it again does nothing; all else
-    /// throws `.closed` from then on.
+    /// Closes the selector. Registered objects stay open. A `select` that is blocked in another
+    /// thread throws `.closed`, and this waits for it to leave. To close again does nothing; all
+    /// else throws `.closed` from then on.
     ///
     /// The C function is `sel_close`.
     public func close() {
-        core = nil
-        keys = []
+        core.close()
+        lock.withLock { registrations = [] }
     }
 
     // MARK: Bookkeeping
 
-    /// The number of registrations; 0 once closed.
-    var count: Int {
-        core.map { Int($0.count) } ?? 0
+    /// All keys, in the order of registration; none once closed.
+    var keysInOrder: [SelectorKey<Data>] {
+        lock.withLock {
+            registrations.compactMap { $0 }.sorted { $0.serial < $1.serial }.map(\.key)
+        }
     }
 
-    /// All keys, in the order of registration.
-    var keysInOrder: [SelectorKey<Data>] {
-        guard let core else { return [] }
-        let count = Int(core.count)
-        return [sel_key](unsafeUninitializedCapacity: count) { buffer, initialized in
-            core.copyKeys(to: buffer.baseAddress, max: Int32(count))
-            initialized = count
-        }.compactMap { keys[Int($0.fd)] }
+    /// The number of registrations; 0 once closed.
+    var count: Int {
+        Int((try? core.copyKeys(to: nil, max: 0)) ?? 0)
     }
 
     /// The key of a file object: by its descriptor or, once that is gone, by its identity.
-    func find(_ fileObject: some FileObject) -> SelectorKey<Data>? {
-        let fd = Int(fileObject.fileDescriptor)
-        if fd >= 0 { return fd < keys.count ? keys[fd] : nil }
-        guard type(of: fileObject) is AnyClass else { return nil }
-        for case let key? in keys
-        where type(of: key.fileObject) is AnyClass
-            && key.fileObject as AnyObject === fileObject as AnyObject
-        {
-            return key
-        }
-        return nil
+    func key(of fileObject: some FileObject) -> SelectorKey<Data>? {
+        lock.withLock { registration(of: fileObject)?.key }
     }
 
-    private func openCore() throws(SelectorError) -> SelectorCore {
-        guard let core else { throw .closed }
-        return core
+    private func find(_ fileObject: some FileObject) throws(SelectorError) -> Registration {
+        if let registration = registration(of: fileObject) { return registration }
+        try ask(about: -1) { () throws(SystemError) in try core.checkOpen() }
+        let fd = fileObject.fileDescriptor
+        throw fd < 0 ? .invalidFileDescriptor : .notRegistered(fd)
+    }
+
+    private func registration(of fileObject: some FileObject) -> Registration? {
+        let fd = Int(fileObject.fileDescriptor)
+        if fd >= 0 { return fd < registrations.count ? registrations[fd] : nil }
+        guard type(of: fileObject) is AnyClass else { return nil }
+        let identity = fileObject as AnyObject
+        return registrations.lazy.compactMap { $0 }.first {
+            type(of: $0.key.fileObject) is AnyClass && $0.key.fileObject as AnyObject === identity
+        }
     }
 
     private func validate(_ events: EventMask) throws(SelectorError) {
         if events.isEmpty || !events.isSubset(of: [.read, .write]) { throw .invalidEvents }
     }
 
-    /// Waits, and leaves what was reported at the beginning of `events`.
-    private func wait(_ timeout: Duration?) throws(SelectorError) -> Int {
-        let core = try openCore()
+    /// Calls the core, and gives its errors their names.
+    private func ask<Result>(
+        about fd: Int32, _ call: () throws(SystemError) -> Result
+    ) throws(SelectorError) -> Result {
         do throws(SystemError) {
-            try events.reserve(Int(max(1, core.count)))
-            return Int(
-                try core.select(
-                    into: events.base, max: Int32(events.capacity),
-                    timeout: timeout.map(nanoseconds) ?? -1))
+            return try call()
         } catch {
-            throw .system(error.code)
+            throw SelectorError(error, fd: fd)
         }
     }
+
+    /// Waits, tells how many events came at most, and delivers those that are still asked for.
+    private func wait(
+        _ timeout: Duration?, _ prepare: (Int) -> Void, deliver: (ReadyEvent<Data>) -> Void
+    ) throws(SelectorError) {
+        var buffer = lock.withLock { spareBuffer.take() } ?? EventBuffer()
+        let count = try ask(about: -1) { () throws(SystemError) in
+            try buffer.reserve(max(1, Int(try core.copyKeys(to: nil, max: 0))))
+            return Int(
+                try core.select(
+                    into: buffer.base, max: Int32(buffer.capacity),
+                    timeout: timeout.map(nanoseconds) ?? -1))
+        }
+        prepare(count)
+        lock.lock()
+        for index in 0..<count {
+            let event = buffer[index]
+            // Another thread may have unregistered or modified it since.
+            let fd = Int(event.key.fd)
+            guard fd < registrations.count, let registration = registrations[fd],
+                registration.data == event.key.data
+            else { continue }
+            let events = registration.key.events.intersection(EventMask(rawValue: event.events))
+            if events.isEmpty { continue }
+            deliver(
+                ReadyEvent(
+                    key: registration.key, events: events,
+                    detail: EventDetail(rawValue: event.detail)))
+        }
+        spareBuffer = consume buffer
+        lock.unlock()
+    }
 }
+
+/// A reference may go to other threads: the lock guards what is here, the core what it has.
+extension BaseSelector: @unchecked Sendable where Data: Sendable {}
 
 /// Uses a selector and closes it on the way out, also when the body throws.
 ///

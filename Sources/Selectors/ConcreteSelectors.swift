@@ -45,3 +45,10 @@ public final class KqueueSelector<Data>: BaseSelector<Data> {
         try super.init(backend: "kqueue")
     }
 }
+
+extension DefaultSelector: @unchecked Sendable where Data: Sendable {}
+extension EpollSelector: @unchecked Sendable where Data: Sendable {}
+extension PollSelector: @unchecked Sendable where Data: Sendable {}
+extension SelectSelector: @unchecked Sendable where Data: Sendable {}
+extension DevpollSelector: @unchecked Sendable where Data: Sendable {}
+extension KqueueSelector: @unchecked Sendable where Data: Sendable {}

@@ -2,7 +2,9 @@
 ///
 /// An `Int32` is its own descriptor. A class that conforms is still found by its identity after it
 /// was closed, so that it can be unregistered then.
-public protocol FileObject {
+///
+/// It goes to whichever thread calls `select`, hence `Sendable`.
+public protocol FileObject: Sendable {
     /// The descriptor, or a negative number once the object is closed.
     var fileDescriptor: Int32 { get }
 }

@@ -18,7 +18,7 @@ public enum SelectorError: Error, Hashable, Sendable {
     case alreadyRegistered(Int32)
     /// The descriptor is not registered. C: `-ENOENT`.
     case notRegistered(Int32)
-    /// The selector is closed.
+    /// The selector is closed. C: `-ECANCELED`.
     case closed
     /// No backend could be chosen or added; the message tells which names there are. C: `-EINVAL`
     /// (malformed), `-ENOENT` (unknown), `-ENOTSUP` (none can be used here), `-EEXIST` (taken).
@@ -32,7 +32,7 @@ public enum SelectorError: Error, Hashable, Sendable {
         case .invalidEvents, .invalidFileDescriptor: EINVAL
         case .alreadyRegistered: EEXIST
         case .notRegistered: ENOENT
-        case .closed: EBADF
+        case .closed: ECANCELED
         case .backend(let code, _), .system(let code): code
         }
     }
@@ -59,6 +59,7 @@ extension SelectorError {
         switch error.code {
         case EEXIST: self = .alreadyRegistered(fd)
         case ENOENT: self = .notRegistered(fd)
+        case ECANCELED: self = .closed
         default: self = .system(error.code)
         }
     }

@@ -19,3 +19,6 @@ public struct ReadyEvent<Data> {
     /// Why it is ready beyond the usual; mostly empty.
     public let detail: EventDetail
 }
+
+extension SelectorKey: Sendable where Data: Sendable {}
+extension ReadyEvent: Sendable where Data: Sendable {}

@@ -20,14 +20,14 @@ public struct SelectorMap<Data>: Sequence {
     ///
     /// - Complexity: O(1), for a closed object O(n).
     public subscript(fileObject: some FileObject) -> SelectorKey<Data>? {
-        selector.find(fileObject)
+        selector.key(of: fileObject)
     }
 
     /// Tells whether a file object or descriptor is registered.
     ///
     /// - Complexity: O(1), for a closed object O(n).
     public func contains(_ fileObject: some FileObject) -> Bool {
-        selector.find(fileObject) != nil
+        selector.key(of: fileObject) != nil
     }
 
     /// Iterates over the keys as they are now, in the order of registration.

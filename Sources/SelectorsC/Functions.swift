@@ -23,7 +23,9 @@ public func sel_open(
 @_cdecl("sel_close") @implementation
 public func sel_close(_ selector: OpaquePointer!) -> Int32 {
     guard let selector else { return 0 }
-    Unmanaged<SelectorCore>.fromOpaque(UnsafeRawPointer(selector)).release()
+    let core = Unmanaged<SelectorCore>.fromOpaque(UnsafeRawPointer(selector))
+    core._withUnsafeGuaranteedRef { $0.close() }
+    core.release()
     return 0
 }
 
@@ -69,6 +71,14 @@ public func sel_select(
     }
 }
 
+@_cdecl("sel_wakeup") @implementation
+public func sel_wakeup(_ selector: OpaquePointer!) -> Int32 {
+    with(selector) { core throws(SystemError) in
+        try core.wakeup()
+        return 0
+    }
+}
+
 @_cdecl("sel_get_key") @implementation
 public func sel_get_key(
     _ selector: OpaquePointer!, _ fd: Int32, _ key: UnsafeMutablePointer<sel_key>!
@@ -86,8 +96,7 @@ public func sel_get_map(
 ) -> Int32 {
     with(selector) { core throws(SystemError) in
         guard max == 0 || (max > 0 && keys != nil) else { throw SystemError(EINVAL) }
-        core.copyKeys(to: keys, max: max)
-        return core.count
+        return try core.copyKeys(to: keys, max: max)
     }
 }
 

@@ -1,11 +1,15 @@
 import CPlatform
 
 /// A mutual exclusion lock that the thread which holds it may take again.
-final class Lock: @unchecked Sendable {
+package final class Lock: @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
 
-    init() {
+    package init() {
         mutex = .allocate(capacity: 1)
+        prepare()
+    }
+
+    private func prepare() {
         var attributes = pthread_mutexattr_t()
         pthread_mutexattr_init(&attributes)
         pthread_mutexattr_settype(&attributes, .init(PTHREAD_MUTEX_RECURSIVE))
@@ -18,11 +22,25 @@ final class Lock: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    func withLock<Result, Failure: Error>(
+    package func lock() {
+        pthread_mutex_lock(mutex)
+    }
+
+    package func unlock() {
+        pthread_mutex_unlock(mutex)
+    }
+
+    /// In the child of a fork, whose thread took the lock before: frees it. To unlock it would fail,
+    /// for the thread has another number now.
+    func unlockAfterFork() {
+        prepare()
+    }
+
+    package func withLock<Result: ~Copyable, Failure: Error>(
         _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        pthread_mutex_lock(mutex)
-        defer { pthread_mutex_unlock(mutex) }
+        lock()
+        defer { unlock() }
         return try body()
     }
 }

@@ -77,7 +77,9 @@ public protocol SelectorBackend: AnyObject {
     func remove(_ fd: Int32) throws(SystemError)
 
     /// Forgets every descriptor, and keeps ``fileno()``.
-    func reset() throws(SystemError)
+    ///
+    /// - Parameter afterFork: The kernel set is shared with the parent, which must not notice.
+    func reset(afterFork: Bool) throws(SystemError)
 
     /// Waits until a descriptor is ready or the time is over.
     ///

@@ -3,9 +3,16 @@ import CSelectors
 
 /// The engine under both faces: keeps registrations, deadlines and fairness over one backend.
 ///
-/// Errors are errno values; the C header says which. One thread at a time.
-package final class SelectorCore {
+/// Errors are errno values; the C header says which. Any thread may call anything at any time: the
+/// gate lets one at a time at what is kept here, and leaves the lock to others while one waits in
+/// the kernel.
+package final class SelectorCore: @unchecked Sendable {
+    private let gate = Gate()
     private let backend: any SelectorBackend
+    /// Whether the kernel sees a change of the set while it is waiting. If not, the waiting thread
+    /// is woken first.
+    private let isConcurrent: Bool
+    private let wakeUp: WakeUp
     /// The backend's name, as a C string that lives forever.
     package let backendName: UnsafePointer<CChar>
     private var table = RegistrationTable()
@@ -36,15 +43,75 @@ package final class SelectorCore {
         static let rebuild = Duties(rawValue: 2)
         /// Some numbers are poll's to watch.
         static let pollRefused = Duties(rawValue: 4)
+        /// A select is asked to return.
+        static let wakeUp = Duties(rawValue: 8)
+        /// The selector is being closed.
+        static let close = Duties(rawValue: 16)
+        /// The process is a fork's child, and the kernel set the parent's.
+        static let leaveToParent = Duties(rawValue: 32)
     }
 
-    init(backend: any SelectorBackend, name: UnsafePointer<CChar>) {
+    /// How many threads sleep in the gate for a turn of theirs.
+    private var sleepers = 0
+    /// How many of them want to change the set, and go first.
+    private var changers = 0
+
+    /// Opens a core over a backend, which it closes, also when it throws.
+    static func open(
+        backend: any SelectorBackend, name: UnsafePointer<CChar>, capabilities: BackendCapabilities
+    ) throws(SystemError) -> SelectorCore {
+        do throws(SystemError) {
+            let wakeUp = try WakeUp.open()
+            try backend.add(wakeUp.fd, mask: PollMask.read, token: WakeUp.token)
+            return SelectorCore(
+                backend: backend, name: name,
+                isConcurrent: capabilities.contains(.concurrent), wakeUp: wakeUp)
+        } catch {
+            backend.close()
+            throw error
+        }
+    }
+
+    private init(
+        backend: any SelectorBackend, name: UnsafePointer<CChar>, isConcurrent: Bool,
+        wakeUp: consuming WakeUp
+    ) {
         self.backend = backend
+        self.isConcurrent = isConcurrent
+        self.wakeUp = wakeUp
         backendName = name
+        OpenCores.shared.add(self)
     }
 
     deinit {
-        backend.close()
+        OpenCores.shared.remove(self)
+        close()
+    }
+
+    // MARK: Fork
+
+    /// The neighbours in ``OpenCores``.
+    var previousOpen: Unmanaged<SelectorCore>?
+    var nextOpen: Unmanaged<SelectorCore>?
+
+    /// Before a fork: makes sure that no thread is in the middle of a change.
+    func prepareFork() {
+        gate.lock()
+    }
+
+    /// After a fork, in the parent: goes on.
+    func resumeAfterFork() {
+        unlock()
+    }
+
+    /// After a fork, in the child: leaves the kernel set to the parent. The next call that needs one
+    /// builds another.
+    func leaveToParent() {
+        if !duties.contains(.close) { duties.formUnion([.leaveToParent, .rebuild]) }
+        wakeUp.detach()
+        sleepers = 0
+        changers = 0
+        gate.unlockAfterFork(attention: !duties.isEmpty)
     }
 
     // MARK: Registrations
@@ -54,6 +121,8 @@ package final class SelectorCore {
         _ fd: Int32, events: UInt32, data: UnsafeMutableRawPointer?
     ) throws(SystemError) {
         guard fd >= 0, Interest.isValid(events) else { throw SystemError(EINVAL) }
+        try lockForChange()
+        defer { unlock() }
         if !table.hasRoom(for: fd) {
             // Memory for a number is claimed only if it can be one.
             try check(platform_check_open(fd))
@@ -67,6 +136,8 @@ package final class SelectorCore {
         registration.pointee.interest = events
         registration.pointee.installed = UInt16(truncatingIfNeeded: events)
         table.append(fd)
+        // The wait that goes on does not look at what is poll's.
+        if registration.pointee.flags.contains(.refused) { try? interruptWait() }
     }
 
     /// Changes what `fd` is watched for and its data; `sel_modify` has the manual.
@@ -74,6 +145,8 @@ package final class SelectorCore {
         _ fd: Int32, events: UInt32, data: UnsafeMutableRawPointer?
     ) throws(SystemError) {
         guard fd >= 0, Interest.isValid(events) else { throw SystemError(EINVAL) }
+        try lockForChange()
+        defer { unlock() }
         guard let registration = table.find(fd) else { throw SystemError(ENOENT) }
         registration.pointee.data = data
         if registration.pointee.interest == events { return }
@@ -84,14 +157,20 @@ package final class SelectorCore {
             firstChange = fd
             duties.insert(.applyChanges)
         }
-        // What goes wrong here comes up again in the next select.
-        if isNested { try? applyChanges() }
+        if isNested || gate.isWaiting {
+            // What goes wrong here comes up again in the next select.
+            try? applyChanges()
+            if registration.pointee.flags.contains(.refused) { try? interruptWait() }
+        }
     }
 
     /// Forgets `fd` and returns its registration; `sel_unregister` has the manual.
     @discardableResult
     package func unregister(_ fd: Int32) throws(SystemError) -> sel_key {
-        let key = try self.key(of: fd)
+        guard fd >= 0 else { throw SystemError(EINVAL) }
+        try lockForChange()
+        defer { unlock() }
+        let key = try find(fd)
         if !duties.contains(.rebuild) { unwatch(fd) }
         table.remove(fd)
         return key
@@ -100,31 +179,113 @@ package final class SelectorCore {
     /// The registration of `fd`; throws `ENOENT` if there is none.
     package func key(of fd: Int32) throws(SystemError) -> sel_key {
         guard fd >= 0 else { throw SystemError(EINVAL) }
+        try lock()
+        defer { unlock() }
+        return try find(fd)
+    }
+
+    private func find(_ fd: Int32) throws(SystemError) -> sel_key {
         guard let registration = table.find(fd) else { throw SystemError(ENOENT) }
         return sel_key(
             fd: fd, events: registration.pointee.interest, data: registration.pointee.data)
     }
 
-    /// The number of registrations.
-    package var count: Int32 { table.count }
-
-    /// Stores the first `max` registrations in the order in which they came.
-    package func copyKeys(to keys: UnsafeMutablePointer<sel_key>?, max: Int32) {
+    /// Stores the first `max` registrations in the order in which they came, and returns how many
+    /// there are.
+    @discardableResult
+    package func copyKeys(
+        to keys: UnsafeMutablePointer<sel_key>?, max: Int32
+    ) throws(SystemError) -> Int32 {
+        try lock()
+        defer { unlock() }
         var next = table.first
-        for index in 0..<Int(min(max, count)) {
+        for index in 0..<Int(min(max, table.count)) {
             let registration = table.at(next)
             keys.unsafelyUnwrapped[index] = sel_key(
                 fd: next, events: registration.pointee.interest, data: registration.pointee.data)
             next = registration.pointee.next
         }
+        return table.count
     }
 
     /// The backend's own descriptor; throws `ENOTSUP` where it has none.
     package func fileno() throws(SystemError) -> Int32 {
+        try lockForChange()
+        defer { unlock() }
+        try rebuildIfNeeded()
         guard let fileno = try backend.fileno() else { throw SystemError(ENOTSUP) }
         try applyChanges()
         isNested = true
         return fileno
+    }
+
+    // MARK: Threads
+
+    /// Asks that the select which is waiting now, or else the next one, returns. Async-signal-safe.
+    @inline(__always)
+    package func wakeup() throws(SystemError) {
+        try wakeUp.request()
+    }
+
+    /// Throws `ECANCELED` once the selector is closed.
+    package func checkOpen() throws(SystemError) {
+        try lock()
+        unlock()
+    }
+
+    /// Ends all use: a blocked select returns `ECANCELED`, as does every later call. When this
+    /// returns, no thread is inside any more, and the kernel set is gone.
+    package func close() {
+        gate.lock()
+        defer { unlock() }
+        if duties.contains(.close) { return }
+        duties.insert(.close)
+        while gate.isWaiting || sleepers > 0 {
+            try? interruptWait()
+            gate.sleep()
+        }
+        // The wake-up stays to the end, for threads that ask for one regardless.
+        backend.close()
+    }
+
+    private func unlock() {
+        gate.unlock(attention: !duties.isEmpty)
+    }
+
+    /// Takes the lock of an open selector.
+    private func lock() throws(SystemError) {
+        gate.lock()
+        if duties.contains(.close) {
+            unlock()
+            throw SystemError(ECANCELED)
+        }
+    }
+
+    /// Takes the lock at a moment at which the set may be changed.
+    private func lockForChange() throws(SystemError) {
+        gate.lock()
+        if duties.contains(.close) || (gate.isWaiting && !isConcurrent) { try awaitTurnToChange() }
+    }
+
+    @inline(never)
+    private func awaitTurnToChange() throws(SystemError) {
+        sleepers += 1
+        changers += 1
+        while gate.isWaiting && !duties.contains(.close) {
+            try? interruptWait()
+            gate.sleep()
+        }
+        changers -= 1
+        sleepers -= 1
+        if duties.contains(.close) {
+            unlock()
+            throw SystemError(ECANCELED)
+        }
+    }
+
+    /// Makes the thread that waits in the kernel, if there is one, see to the duties.
+    private func interruptWait() throws(SystemError) {
+        if gate.isWaiting { try wakeUp.kick() }
     }
 
     // MARK: Waiting
@@ -135,30 +296,64 @@ package final class SelectorCore {
         into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64
     ) throws(SystemError) -> Int32 {
         guard max >= 1 else { throw SystemError(EINVAL) }
-        if duties.isEmpty && timeout <= 0 {
+        if timeout < 0 && gate.tryBeginWait() {
+            var count: Int32 = 0
             do throws(SystemError) {
-                let count = try collect(from: backend, into: events, max: max, timeout: timeout)
-                if count > 0 || (timeout == 0 && duties.isEmpty) { return count }
+                let reports = place(for: max, in: events)
+                let reported = try backend.wait(into: reports, max: max, timeout: timeout)
+                gate.endWait()
+                count = deliver(reports, reported, to: events)
             } catch {
-                guard error.code == EINTR else { throw error }
+                gate.endWait()
+                if error.code != EINTR {
+                    unlock()
+                    throw error
+                }
             }
+            if count > 0 {
+                if !duties.isEmpty { duties.remove(.wakeUp) }
+                unlock()
+                return count
+            }
+        } else {
+            gate.lock()
         }
         return try selectInFull(into: events, max: max, timeout: timeout)
     }
 
     /// The whole of select: with duties, with a deadline, and again after a wait that gave nothing.
+    /// The lock is held when it begins.
     @inline(never)
     private func selectInFull(
         into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64
     ) throws(SystemError) -> Int32 {
+        defer { unlock() }
         let deadline = timeout > 0 ? Deadline(after: timeout) : nil
         var remaining = timeout
         while true {
+            while (gate.isWaiting || changers > 0) && !duties.contains(.close) {
+                sleepers += 1
+                gate.sleep(atMost: remaining)
+                sleepers -= 1
+                if let deadline { remaining = deadline.remaining }
+                if remaining == 0 { break }
+            }
+            if duties.contains(.close) { throw SystemError(ECANCELED) }
+            // All the time another thread was waiting, and had what was ready.
+            if gate.isWaiting { return 0 }
+            if duties.contains(.wakeUp) {
+                duties.remove(.wakeUp)
+                return 0
+            }
             try rebuildIfNeeded()
             try applyChanges()
             do throws(SystemError) {
                 let count = try collectFromAll(into: events, max: max, timeout: remaining)
-                if count > 0 { return count }
+                if count > 0 {
+                    duties.remove(.wakeUp)
+                    return count
+                }
+                if duties.contains(.wakeUp) { continue }
             } catch {
                 guard error.code == EINTR else { throw error }
             }
@@ -168,19 +363,24 @@ package final class SelectorCore {
         }
     }
 
-    /// Lets a backend wait, and turns what it reports into events.
+    /// Where a backend puts its reports: at the far end of the caller's own array. The events then
+    /// grow from the near end.
     @inline(__always)
-    private func collect(
-        from source: any SelectorBackend, into events: UnsafeMutablePointer<sel_event>, max: Int32,
-        timeout: Int64
-    ) throws(SystemError) -> Int32 {
-        // The kernel writes into the far end of the caller's own array, and the events then grow
-        // from the near end.
+    private func place(
+        for max: Int32, in events: UnsafeMutablePointer<sel_event>
+    ) -> UnsafeMutablePointer<BackendEvent> {
         // SAFETY: a report is at most two thirds of an event, so that the i-th event ends before
         // the report after the i-th begins, whatever max is.
-        let reports = UnsafeMutableRawPointer(events + Int(max)).assumingMemoryBound(
-            to: BackendEvent.self) - Int(max)
-        let reported = try source.wait(into: reports, max: max, timeout: timeout)
+        UnsafeMutableRawPointer(events + Int(max)).assumingMemoryBound(to: BackendEvent.self)
+            - Int(max)
+    }
+
+    /// Turns a backend's reports into events, and returns how many there are.
+    @inline(__always)
+    private func deliver(
+        _ reports: UnsafeMutablePointer<BackendEvent>, _ reported: Int32,
+        to events: UnsafeMutablePointer<sel_event>
+    ) -> Int32 {
         var report = reports
         let end = reports + Int(reported)
         var next = events
@@ -215,7 +415,11 @@ package final class SelectorCore {
         _ report: BackendEvent, to event: UnsafeMutablePointer<sel_event>
     ) -> UnsafeMutablePointer<sel_event> {
         guard let registration = table.find(token: report.token) else {
-            if mayHaveLeftovers { duties.insert(.rebuild) }
+            if report.token == WakeUp.token {
+                if wakeUp.take() { duties.insert(.wakeUp) }
+            } else if mayHaveLeftovers {
+                duties.insert(.rebuild)
+            }
             return event
         }
         let interest = registration.pointee.interest
@@ -229,26 +433,39 @@ package final class SelectorCore {
         return event + 1
     }
 
-    /// Looks at the backend and, if there are any, at the refused ones in turn, and blocks only if
-    /// none is ready.
+    /// Looks at the backend and, if there are any, at the refused ones in turn, and lets go of the
+    /// lock to block only if none is ready.
     private func collectFromAll(
         into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64
     ) throws(SystemError) -> Int32 {
-        if duties.contains(.pollRefused) {
+        if timeout == 0 || duties.contains(.pollRefused) {
             refusedFirst.toggle()
             var count: Int32 = 0
             for turn in 0..<2 where count < max {
-                let source: any SelectorBackend = (turn == 0) == refusedFirst ? refused : backend
+                let isRefused = (turn == 0) == refusedFirst
+                if isRefused && !duties.contains(.pollRefused) { continue }
+                let source: any SelectorBackend = isRefused ? refused : backend
                 do throws(SystemError) {
-                    count += try collect(
-                        from: source, into: events + Int(count), max: max - count, timeout: 0)
+                    let (rest, room) = (events + Int(count), max - count)
+                    let reports = place(for: room, in: rest)
+                    let reported = try source.wait(into: reports, max: room, timeout: 0)
+                    count += deliver(reports, reported, to: rest)
                 } catch {
                     if count == 0 { throw error }
                 }
             }
-            if count > 0 || timeout == 0 { return count }
+            if count > 0 || timeout == 0 || duties.contains(.wakeUp) { return count }
         }
-        return try collect(from: backend, into: events, max: max, timeout: timeout)
+        let reports = place(for: max, in: events)
+        gate.beginWait(attention: !duties.isEmpty)
+        do throws(SystemError) {
+            let reported = try backend.wait(into: reports, max: max, timeout: timeout)
+            gate.endWait()
+            return deliver(reports, reported, to: events)
+        } catch {
+            gate.endWait()
+            throw error
+        }
     }
 
     // MARK: The kernel set
@@ -276,6 +493,8 @@ package final class SelectorCore {
 
     /// Tells the backend what changed since the last wait.
     private func applyChanges() throws(SystemError) {
+        // The one that is to be built will have them.
+        if duties.contains(.rebuild) { return }
         while firstChange != RegistrationTable.none {
             let fd = firstChange
             let registration = table.at(fd)
@@ -334,8 +553,13 @@ package final class SelectorCore {
     /// cut short by an error, the next call begins anew.
     private func rebuildIfNeeded() throws(SystemError) {
         guard duties.contains(.rebuild) else { return }
-        try backend.reset()
-        refused.reset()
+        try backend.reset(afterFork: duties.contains(.leaveToParent))
+        if duties.contains(.leaveToParent) {
+            if try wakeUp.attach() { duties.insert(.wakeUp) }
+            duties.remove(.leaveToParent)
+        }
+        try backend.add(wakeUp.fd, mask: PollMask.read, token: WakeUp.token)
+        refused.reset(afterFork: false)
         duties.remove(.pollRefused)
         mayHaveLeftovers = false
         var fd = table.first

@@ -90,6 +90,9 @@ public enum SelectorRegistry {
         try shared.lock.withLock { () throws(BackendError) in try shared.open(list) }
     }
 
+    /// Guards the registry. A fork takes it, so that the child does not find it taken.
+    static var lock: Lock { shared.lock }
+
     private static let shared = Backends()
 }
 
@@ -213,7 +216,9 @@ private final class Backends: @unchecked Sendable {
 
     private func core(on backend: Backend) throws(BackendError) -> SelectorCore {
         do throws(SystemError) {
-            return SelectorCore(backend: try backend.descriptor.make(), name: backend.name)
+            return try SelectorCore.open(
+                backend: try backend.descriptor.make(), name: backend.name,
+                capabilities: backend.descriptor.capabilities)
         } catch {
             throw .system(error.code)
         }

@@ -1,7 +1,8 @@
 import CSelectors
 import Foundation
-import Testing
+import Synchronization
 import TestSupport
+import Testing
 
 private let read = UInt32(SEL_READ)
 private let write = UInt32(SEL_WRITE)
@@ -298,7 +299,7 @@ private let millisecond: Int64 = 1_000_000
     func signalsDoNotEndAWait(_ subject: Subject) throws {
         let selector = try subject.open()
         var action = sigaction()
-        action.__sigaction_handler.sa_handler = { _ in interruptions += 1 }
+        action.__sigaction_handler.sa_handler = { _ in interruptions.add(1, ordering: .relaxed) }
         sigaction(SIGUSR1, &action, nil)
         // Threads that run tests may have all signals blocked.
         var (signals, blocked) = (sigset_t(), sigset_t())
@@ -314,13 +315,13 @@ private let millisecond: Int64 = 1_000_000
             }
             hasEnded.signal()
         }
-        let before = interruptions
+        let before = interruptions.load(ordering: .relaxed)
         sender.start()
         let (taken, events) = try timed { try selector.select(100 * millisecond) }
         #expect(events == [])
         isDone.signal()
         hasEnded.wait()
-        #expect(interruptions > before)
+        #expect(interruptions.load(ordering: .relaxed) > before)
         #expect(taken >= 100 * millisecond)
         #expect(taken < 5_000 * millisecond)
     }
@@ -384,4 +385,4 @@ private let millisecond: Int64 = 1_000_000
 }
 
 /// Counted by a signal handler.
-nonisolated(unsafe) private var interruptions = 0
+private let interruptions = Atomic<Int>(0)

@@ -1,5 +1,6 @@
 import CSelectors
 import Selectors
+import Synchronization
 import Testing
 
 /// What the contract is tested on: a backend behind one of the two faces.
@@ -53,7 +54,7 @@ struct Event: Equatable {
 }
 
 /// What both faces can do, in one form.
-protocol Selecting {
+protocol Selecting: Sendable {
     var backend: String { get }
     func register(_ fd: Int32, _ events: UInt32, data: Int) throws(Failure)
     func modify(_ fd: Int32, _ events: UInt32, data: Int) throws(Failure)
@@ -61,6 +62,9 @@ protocol Selecting {
     func key(_ fd: Int32) throws(Failure) -> Key
     func map() throws(Failure) -> [Key]
     func fileno() throws(Failure) -> Int32
+    func wakeup() throws(Failure)
+    /// Closes the selector, which is not used afterwards.
+    func close()
     /// Waits for nanoseconds, -1: without limit; all that is ready, by number.
     func select(_ timeout: Int64) throws(Failure) -> [Event]
 }
@@ -82,8 +86,9 @@ extension Selecting {
     }
 }
 
-final class CFace: Selecting {
+final class CFace: Selecting, @unchecked Sendable {
     private let selector: OpaquePointer
+    private let isClosed = Atomic<Bool>(false)
 
     init(_ backend: String) throws(Failure) {
         var selector: OpaquePointer?
@@ -92,7 +97,15 @@ final class CFace: Selecting {
     }
 
     deinit {
-        sel_close(selector)
+        close()
+    }
+
+    func close() {
+        if !isClosed.exchange(true, ordering: .relaxed) { sel_close(selector) }
+    }
+
+    func wakeup() throws(Failure) {
+        _ = try CFace.check(sel_wakeup(selector))
     }
 
     var backend: String { String(cString: sel_backend_name(selector)) }
@@ -146,7 +159,6 @@ final class CFace: Selecting {
 
 final class SwiftFace: Selecting {
     private let selector: BaseSelector<Int>
-    private var ready: [ReadyEvent<Int>] = []
 
     init(_ backend: String) throws(Failure) {
         selector = try SwiftFace.translate { () throws(SelectorError) in
@@ -184,7 +196,16 @@ final class SwiftFace: Selecting {
         try SwiftFace.translate { () throws(SelectorError) in try selector.fileno() }
     }
 
+    func wakeup() throws(Failure) {
+        try SwiftFace.translate { () throws(SelectorError) in try selector.wakeup() }
+    }
+
+    func close() {
+        selector.close()
+    }
+
     func select(_ timeout: Int64) throws(Failure) -> [Event] {
+        var ready: [ReadyEvent<Int>] = []
         try SwiftFace.translate { () throws(SelectorError) in
             try selector.select(
                 into: &ready, timeout: timeout < 0 ? nil : .nanoseconds(timeout))

@@ -44,12 +44,19 @@
             try check(platform_epoll_ctl(epfd, EPOLL_CTL_DEL, fd, 0, 0))
         }
 
-        func reset() throws(SystemError) {
+        func reset(afterFork: Bool) throws(SystemError) {
             let fresh = try check(platform_epoll_create())
-            // epfd keeps its number: another could be one that is registered and was closed.
+            // The numbers stay: another could be one that is registered and was closed.
             defer { _ = platform_close(fresh) }
             if let shell {
-                try check(platform_epoll_ctl(shell, EPOLL_CTL_ADD, fresh, PollMask.read, 0))
+                if afterFork {
+                    let freshShell = try EpollBackend.makeShell(around: fresh)
+                    defer { _ = platform_close(freshShell) }
+                    try check(platform_replace(freshShell, shell))
+                } else {
+                    try check(
+                        platform_epoll_ctl(shell, EPOLL_CTL_ADD, fresh, PollMask.read, 0))
+                }
             }
             try check(platform_replace(fresh, epfd))
         }
@@ -75,15 +82,16 @@
         }
 
         func fileno() throws(SystemError) -> Int32? {
-            if shell == nil {
-                let fresh = try check(platform_epoll_create())
-                let result = platform_epoll_ctl(fresh, EPOLL_CTL_ADD, epfd, PollMask.read, 0)
-                if result < 0 {
-                    _ = platform_close(fresh)
-                    try check(result)
-                }
-                shell = fresh
-            }
+            if shell == nil { shell = try EpollBackend.makeShell(around: epfd) }
+            return shell
+        }
+
+        /// Opens an epoll that watches another one.
+        private static func makeShell(around epfd: Int32) throws(SystemError) -> Int32 {
+            let shell = try check(platform_epoll_create())
+            let result = platform_epoll_ctl(shell, EPOLL_CTL_ADD, epfd, PollMask.read, 0)
+            if result < 0 { _ = platform_close(shell) }
+            try check(result)
             return shell
         }
 

@@ -46,7 +46,7 @@ final class PollBackend: SelectorBackend {
         slotOf[Int(slots[slot].fd)] = Int32(slot)
     }
 
-    func reset() {
+    func reset(afterFork: Bool) {
         count = 0
     }
 

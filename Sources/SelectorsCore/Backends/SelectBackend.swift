@@ -62,7 +62,7 @@ final class SelectBackend: SelectorBackend {
             : (word + 1) * Word.bitWidth - (readSet[word] | writeSet[word]).leadingZeroBitCount
     }
 
-    func reset() {
+    func reset(afterFork: Bool) {
         for word in 0..<words {
             readSet[word] = 0
             writeSet[word] = 0
