@@ -19,8 +19,10 @@ import CSelectors
 /// two selects at once, one waits for the other.
 public class BaseSelector<Data> {
     private let core: SelectorCore
-    /// Guards what follows. It is held while the core changes a registration, so that both agree,
-    /// and never while it waits.
+    /// Guards what follows.
+    ///
+    /// It is held while the core changes a registration, so that both agree, and never while it
+    /// waits.
     private let lock = Lock()
     /// What is kept of each registered number.
     private var registrations: [Registration?] = []
@@ -73,6 +75,7 @@ public class BaseSelector<Data> {
     ///   - fileObject: Whatever has a descriptor. Regular files are always ready.
     ///   - events: `.read`, `.write` or both.
     ///   - data: Comes back with each event.
+    /// - Returns: The key.
     /// - Throws: `.invalidEvents`, `.invalidFileDescriptor`, `.alreadyRegistered`, `.closed`;
     ///   `.system` with `EBADF` (not open), `ENOMEM`, `ENOSPC` (over the kernel's limit).
     /// - Complexity: O(1).
@@ -84,7 +87,7 @@ public class BaseSelector<Data> {
     ) throws(SelectorError) -> SelectorKey<Data> {
         try validate(events)
         let fd = fileObject.fileDescriptor
-        if fd < 0 { throw .invalidFileDescriptor }
+        if fd < 0 { throw try refusal(.invalidFileDescriptor) }
         return try lock.withLock { () throws(SelectorError) in
             let key = SelectorKey(fileObject: fileObject, fd: fd, events: events, data: data)
             let registration = Registration(key: key, serial: lastSerial + 1)
@@ -125,7 +128,9 @@ public class BaseSelector<Data> {
         }
     }
 
-    /// Forgets a file object and returns its key. It may be closed by now.
+    /// Forgets a file object and returns its key.
+    ///
+    /// It may be closed by now.
     ///
     /// - Throws: `.invalidFileDescriptor`, `.notRegistered`, `.closed`.
     /// - Complexity: O(1), for a closed object O(n).
@@ -165,13 +170,15 @@ public class BaseSelector<Data> {
         return ready
     }
 
-    /// Does what ``select(timeout:)`` does, and replaces the contents of an array with what is ready,
-    /// the causes included. With an array that is used again it allocates nothing.
+    /// Does what ``select(timeout:)`` does, and replaces the contents of an array with what is
+    /// ready, the causes included.
+    ///
+    /// With an array that is used again it allocates nothing.
     public func select(
         into ready: inout [ReadyEvent<Data>], timeout: Duration? = nil
     ) throws(SelectorError) {
-        ready.removeAll(keepingCapacity: true)
         try wait(timeout) { count in
+            ready.removeAll(keepingCapacity: true)
             ready.reserveCapacity(count)
         } deliver: { event in
             ready.append(event)
@@ -179,7 +186,9 @@ public class BaseSelector<Data> {
     }
 
     /// Wakes the `select` that is waiting now, or else the next one: it returns what is ready, or
-    /// nothing. More wake-ups before that are one with it.
+    /// nothing.
+    ///
+    /// More wake-ups before that are one with it.
     ///
     /// - Throws: `.system`, which is not to be expected. After ``close()`` it does nothing.
     ///
@@ -188,23 +197,23 @@ public class BaseSelector<Data> {
         try ask(about: -1) { () throws(SystemError) in try core.wakeup() }
     }
 
+    // swift-format-ignore: AlwaysUseLowerCamelCase
     /// Gives the key of a registered file object, which may be closed by now.
     ///
     /// - Throws: `.invalidFileDescriptor`, `.notRegistered`, `.closed`.
     /// - Complexity: O(1), for a closed object O(n).
     ///
     /// The C function is `sel_get_key`.
-    // swift-format-ignore: AlwaysUseLowerCamelCase
     public func get_key(_ fileObject: some FileObject) throws(SelectorError) -> SelectorKey<Data> {
         try lock.withLock { () throws(SelectorError) in try find(fileObject).key }
     }
 
+    // swift-format-ignore: AlwaysUseLowerCamelCase
     /// Gives a live, read-only view of all registrations.
     ///
     /// - Throws: `.closed`.
     ///
     /// The C function is `sel_get_map`.
-    // swift-format-ignore: AlwaysUseLowerCamelCase
     public func get_map() throws(SelectorError) -> SelectorMap<Data> {
         try ask(about: -1) { () throws(SystemError) in try core.checkOpen() }
         return SelectorMap(of: self)
@@ -219,9 +228,11 @@ public class BaseSelector<Data> {
         try ask(about: -1) { () throws(SystemError) in try core.fileno() }
     }
 
-    /// Closes the selector. Registered objects stay open. A `select` that is blocked in another
-    /// thread throws `.closed`, and this waits for it to leave. To close again does nothing; all
-    /// else throws `.closed` from then on.
+    /// Closes the selector.
+    ///
+    /// Registered objects stay open. A `select` that is blocked in another thread throws `.closed`,
+    /// and this waits for it to leave. To close again does nothing; all else throws `.closed` from
+    /// then on.
     ///
     /// The C function is `sel_close`.
     public func close() {
@@ -250,9 +261,8 @@ public class BaseSelector<Data> {
 
     private func find(_ fileObject: some FileObject) throws(SelectorError) -> Registration {
         if let registration = registration(of: fileObject) { return registration }
-        try ask(about: -1) { () throws(SystemError) in try core.checkOpen() }
         let fd = fileObject.fileDescriptor
-        throw fd < 0 ? .invalidFileDescriptor : .notRegistered(fd)
+        throw try refusal(fd < 0 ? .invalidFileDescriptor : .notRegistered(fd))
     }
 
     private func registration(of fileObject: some FileObject) -> Registration? {
@@ -266,7 +276,15 @@ public class BaseSelector<Data> {
     }
 
     private func validate(_ events: EventMask) throws(SelectorError) {
-        if events.isEmpty || !events.isSubset(of: [.read, .write]) { throw .invalidEvents }
+        if events.isEmpty || !events.isSubset(of: [.read, .write]) {
+            throw try refusal(.invalidEvents)
+        }
+    }
+
+    /// Gives back the error for a wrong argument, unless the selector is closed, which goes first.
+    private func refusal(_ error: SelectorError) throws(SelectorError) -> SelectorError {
+        try ask(about: -1) { () throws(SystemError) in try core.checkOpen() }
+        return error
     }
 
     /// Calls the core, and gives its errors their names.
@@ -331,9 +349,8 @@ public func withSelector<Selector, Data, Result, Failure: Error>(
 /// A duration in whole nanoseconds, rounded up and cut to the range from 0 to `Int64.max`.
 private func nanoseconds(_ duration: Duration) -> Int64 {
     if duration <= .zero { return 0 }
+    // Before anything is computed: components trap beyond the range of Int64.
+    if duration >= .nanoseconds(Int64.max) { return .max }
     let (seconds, attoseconds) = duration.components
-    let (whole, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-    let part = (attoseconds + 999_999_999) / 1_000_000_000
-    let (sum, carry) = whole.addingReportingOverflow(part)
-    return overflow || carry ? .max : sum
+    return seconds * 1_000_000_000 + (attoseconds + 999_999_999) / 1_000_000_000
 }

@@ -11,7 +11,9 @@ import SelectorsCore
 
 /// Room for the events of one wait.
 struct EventBuffer: ~Copyable {
-    /// The first event. Points to nothing while `capacity` is 0.
+    /// The first event.
+    ///
+    /// Points to nothing while `capacity` is 0.
     private(set) var base: UnsafeMutablePointer<sel_event>
     /// How many events there is room for.
     private(set) var capacity = 0

@@ -2,8 +2,10 @@
 ///
 /// The C names are `SEL_READ` and `SEL_WRITE`.
 public struct EventMask: OptionSet, Hashable, Sendable {
+    /// The bits, as the C header has them.
     public let rawValue: UInt32
 
+    /// Makes a set of bits; unknown ones are refused where it is used.
     public init(rawValue: UInt32) {
         self.rawValue = rawValue
     }
@@ -25,8 +27,10 @@ extension EventMask: CustomStringConvertible {
 ///
 /// The C names are `SEL_HANGUP`, `SEL_READ_HANGUP`, `SEL_ERROR` and `SEL_INVALID`.
 public struct EventDetail: OptionSet, Hashable, Sendable {
+    /// The bits, as the C header has them.
     public let rawValue: UInt32
 
+    /// Makes a set of bits; unknown ones are refused where it is used.
     public init(rawValue: UInt32) {
         self.rawValue = rawValue
     }

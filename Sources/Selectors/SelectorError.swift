@@ -8,7 +8,9 @@ import SelectorsCore
     import Darwin
 #endif
 
-/// What a selector can fail with. A call that throws has changed nothing.
+/// What a selector can fail with.
+///
+/// A call that throws has changed nothing.
 public enum SelectorError: Error, Hashable, Sendable {
     /// The mask is empty or has unknown bits. C: `-EINVAL`.
     case invalidEvents

@@ -1,4 +1,6 @@
-/// A registration: what `register` was told. The C type is `sel_key`.
+/// A registration: what `register` was told.
+///
+/// The C type is `sel_key`.
 public struct SelectorKey<Data> {
     /// The object that was registered.
     public let fileObject: any FileObject
@@ -10,7 +12,9 @@ public struct SelectorKey<Data> {
     public let data: Data
 }
 
-/// A registered file object that is ready. The C type is `sel_event`.
+/// A registered file object that is ready.
+///
+/// The C type is `sel_event`.
 public struct ReadyEvent<Data> {
     /// The registration.
     public let key: SelectorKey<Data>

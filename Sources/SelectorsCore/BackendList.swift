@@ -14,11 +14,12 @@ struct BackendList {
 
     /// Takes a list apart; `nil` where a name is empty.
     init?(_ text: some Sequence<UInt8>) {
-        for field in Array(text).split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
+        for field in Array(text).split(
+            separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
         {
             let trimmed = BackendList.trim(field)
             let isExclusion = trimmed.first == UInt8(ascii: "-")
-            let name = Name(isExclusion ? trimmed.dropFirst() : trimmed)
+            let name = Name(isExclusion ? BackendList.trim(trimmed.dropFirst()) : trimmed)
             if name.isEmpty { return nil }
             if isExclusion { excluded.append(name) } else { wanted.append(name) }
         }

@@ -17,7 +17,9 @@ struct Gate: ~Copyable {
     private static let attention: UInt32 = 8
 
     private let state = Atomic<UInt32>(0)
-    /// Where threads sleep. `contended` is set with the mutex held only.
+    /// Where threads sleep.
+    ///
+    /// `contended` is set with the mutex held only.
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let changed: UnsafeMutablePointer<pthread_cond_t>
 
@@ -102,7 +104,9 @@ struct Gate: ~Copyable {
 
     // MARK: Waiting in the kernel
 
-    /// Whether a thread is waiting in the kernel. The lock is held.
+    /// Whether a thread is waiting in the kernel.
+    ///
+    /// The lock is held.
     var isWaiting: Bool {
         state.load(ordering: .relaxed) & Gate.waiting != 0
     }

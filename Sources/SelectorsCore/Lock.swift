@@ -30,8 +30,9 @@ package final class Lock: @unchecked Sendable {
         pthread_mutex_unlock(mutex)
     }
 
-    /// In the child of a fork, whose thread took the lock before: frees it. To unlock it would fail,
-    /// for the thread has another number now.
+    /// In the child of a fork, whose thread took the lock before: frees it.
+    ///
+    /// To unlock it would fail, for the thread has another number now.
     func unlockAfterFork() {
         prepare()
     }

@@ -1,6 +1,8 @@
 import CPlatform
 
-/// What the core knows of one number. All zero: never registered.
+/// What the core knows of one number.
+///
+/// All zero: never registered.
 struct Registration: BitwiseCopyable {
     /// The caller's own.
     var data: UnsafeMutableRawPointer?
@@ -78,7 +80,9 @@ struct RegistrationTable: ~Copyable {
         UInt64(at(fd).pointee.generation) << 32 | UInt64(UInt32(bitPattern: fd))
     }
 
-    /// Puts a number at the end of the order. Its interest is not 0.
+    /// Puts a number at the end of the order.
+    ///
+    /// Its interest is not 0.
     mutating func append(_ fd: Int32) {
         let registration = at(fd)
         registration.pointee.previous = last

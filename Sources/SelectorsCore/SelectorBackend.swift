@@ -11,21 +11,30 @@ public enum PollMask {
     public static let read = UInt32(POLLIN)
     /// A write would not block.
     public static let write = UInt32(POLLOUT)
-    /// The peer will send no more; asked for along with ``read``. 0 where the system has no such
-    /// bit.
+    /// The peer will send no more; asked for along with ``read``.
+    ///
+    /// 0 where the system has no such bit.
     public static let readHangup = UInt32(PLATFORM_POLLRDHUP)
-    /// An error is pending. Never asked for, always reported.
+    /// An error is pending.
+    ///
+    /// Never asked for, always reported.
     public static let error = UInt32(POLLERR)
-    /// Both directions are closed. Never asked for, always reported.
+    /// Both directions are closed.
+    ///
+    /// Never asked for, always reported.
     public static let hangup = UInt32(POLLHUP)
-    /// The descriptor is not open. Never asked for.
+    /// The descriptor is not open.
+    ///
+    /// Never asked for.
     public static let invalid = UInt32(POLLNVAL)
 }
 
 /// What a backend can do beyond the contract; the values are those of the `SEL_CAN_` macros.
 public struct BackendCapabilities: OptionSet, Equatable, Sendable {
+    /// The bits, as the C header has them.
     public let rawValue: UInt32
 
+    /// Makes a set of bits.
     public init(rawValue: UInt32) {
         self.rawValue = rawValue
     }
@@ -79,6 +88,7 @@ public protocol SelectorBackend: AnyObject {
     /// Forgets every descriptor, and keeps ``fileno()``.
     ///
     /// - Parameter afterFork: The kernel set is shared with the parent, which must not notice.
+    /// - Throws: What the system says.
     func reset(afterFork: Bool) throws(SystemError)
 
     /// Waits until a descriptor is ready or the time is over.

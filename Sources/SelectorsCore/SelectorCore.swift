@@ -9,21 +9,23 @@ import CSelectors
 package final class SelectorCore: @unchecked Sendable {
     private let gate = Gate()
     private let backend: any SelectorBackend
-    /// Whether the kernel sees a change of the set while it is waiting. If not, the waiting thread
-    /// is woken first.
+    /// Whether the kernel sees a change of the set while it is waiting.
+    ///
+    /// If not, the waiting thread is woken first.
     private let isConcurrent: Bool
     private let wakeUp: WakeUp
     /// The backend's name, as a C string that lives forever.
     package let backendName: UnsafePointer<CChar>
     private var table = RegistrationTable()
 
-    /// The first number whose interest the backend has not been told yet. Changes wait for the next
-    /// select, where a change and its reversal cancel out.
+    /// The first number whose interest the backend has not been told yet.
+    ///
+    /// Changes wait for the next select, where a change and its reversal cancel out.
     private var firstChange = RegistrationTable.none
     /// Set once `fileno` is known outside: somebody may wait on it, so changes cannot wait.
     private var isNested = false
 
-    /// What the backend cannot watch: files that are always ready, closed numbers. poll(2) can.
+    /// What poll(2) watches because the backend cannot: files always ready, closed numbers.
     private let refused = PollBackend()
     /// Whether the refused ones come first in the next select, so that neither kind starves.
     private var refusedFirst = false
@@ -104,8 +106,9 @@ package final class SelectorCore: @unchecked Sendable {
         unlock()
     }
 
-    /// After a fork, in the child: leaves the kernel set to the parent. The next call that needs one
-    /// builds another.
+    /// After a fork, in the child: leaves the kernel set to the parent.
+    ///
+    /// The next call that needs one builds another.
     func leaveToParent() {
         if !duties.contains(.close) { duties.formUnion([.leaveToParent, .rebuild]) }
         wakeUp.detach()
@@ -221,7 +224,9 @@ package final class SelectorCore: @unchecked Sendable {
 
     // MARK: Threads
 
-    /// Asks that the select which is waiting now, or else the next one, returns. Async-signal-safe.
+    /// Asks that the select which is waiting now, or else the next one, returns.
+    ///
+    /// Async-signal-safe.
     @inline(__always)
     package func wakeup() throws(SystemError) {
         try wakeUp.request()
@@ -233,8 +238,9 @@ package final class SelectorCore: @unchecked Sendable {
         unlock()
     }
 
-    /// Ends all use: a blocked select returns `ECANCELED`, as does every later call. When this
-    /// returns, no thread is inside any more, and the kernel set is gone.
+    /// Ends all use: a blocked select returns `ECANCELED`, as does every later call.
+    ///
+    /// When this returns, no thread is inside any more, and the kernel set is gone.
     package func close() {
         gate.lock()
         defer { unlock() }
@@ -322,6 +328,7 @@ package final class SelectorCore: @unchecked Sendable {
     }
 
     /// The whole of select: with duties, with a deadline, and again after a wait that gave nothing.
+    ///
     /// The lock is held when it begins.
     @inline(never)
     private func selectInFull(
@@ -363,8 +370,9 @@ package final class SelectorCore: @unchecked Sendable {
         }
     }
 
-    /// Where a backend puts its reports: at the far end of the caller's own array. The events then
-    /// grow from the near end.
+    /// Where a backend puts its reports: at the far end of the caller's own array.
+    ///
+    /// The events then grow from the near end.
     @inline(__always)
     private func place(
         for max: Int32, in events: UnsafeMutablePointer<sel_event>
@@ -509,8 +517,9 @@ package final class SelectorCore: @unchecked Sendable {
         duties.remove(.applyChanges)
     }
 
-    /// Hands one changed interest to the kernel. If that refuses, the number is left to poll(2),
-    /// which will say what is wrong with it.
+    /// Hands one changed interest to the kernel.
+    ///
+    /// If that refuses, the number is left to poll(2), which will say what is wrong with it.
     private func apply(_ fd: Int32, _ interest: UInt32) throws(SystemError) {
         let (mask, token) = (Interest.pollMask(interest), table.token(fd))
         let registration = table.at(fd)
@@ -549,8 +558,9 @@ package final class SelectorCore: @unchecked Sendable {
         if refused.count == 0 { duties.remove(.pollRefused) }
     }
 
-    /// Gives the backend an empty kernel set and fills it with all that is registered. If that is
-    /// cut short by an error, the next call begins anew.
+    /// Gives the backend an empty kernel set and fills it with all that is registered.
+    ///
+    /// If that is cut short by an error, the next call begins anew.
     private func rebuildIfNeeded() throws(SystemError) {
         guard duties.contains(.rebuild) else { return }
         try backend.reset(afterFork: duties.contains(.leaveToParent))

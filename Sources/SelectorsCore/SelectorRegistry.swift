@@ -6,8 +6,9 @@ public struct BackendDescriptor: Sendable {
     /// What `SELECTORS_BACKEND` calls it: 1 to 32 of the characters `a-z`, `0-9`, `_`, `-`; the
     /// first one is a letter.
     public let name: String
-    /// The highest rank that can be used here is the default; 0: chosen by name alone. The built-in
-    /// ones have 300 (epoll, kqueue), 250 (devpoll), 200 (poll) and 100 (select).
+    /// The highest rank that can be used here is the default; 0: chosen by name alone.
+    ///
+    /// The built-in ones have 300 (epoll, kqueue), 250 (devpoll), 200 (poll) and 100 (select).
     public let rank: Int32
     /// What the backend can do beyond the contract.
     public let capabilities: BackendCapabilities
@@ -16,7 +17,9 @@ public struct BackendDescriptor: Sendable {
     /// Tells why the backend cannot be used here, before it is tried; `nil` if nothing is known.
     let excuse: String?
 
-    /// Describes a backend. See the properties.
+    /// Describes a backend.
+    ///
+    /// See the properties.
     public init(
         name: String, rank: Int32, capabilities: BackendCapabilities = [],
         make: @escaping @Sendable () throws(SystemError) -> any SelectorBackend
@@ -71,8 +74,9 @@ public struct BackendError: Error, Sendable {
 ///
 /// Any thread may use it.
 public enum SelectorRegistry {
-    /// All backends, the best first, those that cannot be used here included. The first call tries
-    /// each of them once.
+    /// All backends, the best first, those that cannot be used here included.
+    ///
+    /// The first call tries each of them once.
     public static var backends: [BackendInfo] {
         shared.lock.withLock { shared.backends.map { BackendInfo(cInfo: shared.info($0)) } }
     }
@@ -90,7 +94,9 @@ public enum SelectorRegistry {
         try shared.lock.withLock { () throws(BackendError) in try shared.open(list) }
     }
 
-    /// Guards the registry. A fork takes it, so that the child does not find it taken.
+    /// Guards the registry.
+    ///
+    /// A fork takes it, so that the child does not find it taken.
     static var lock: Lock { shared.lock }
 
     private static let shared = Backends()
@@ -165,7 +171,9 @@ private final class Backends: @unchecked Sendable {
             capabilities: backend.descriptor.capabilities.rawValue)
     }
 
-    /// Why a backend cannot be used here, or `nil`. It is tried once: made, and asked to wait.
+    /// Why a backend cannot be used here, or `nil`.
+    ///
+    /// It is tried once: made, and asked to wait.
     private func reason(against backend: Backend) -> UnsafePointer<CChar>? {
         switch backend.verdict {
         case .available: return nil

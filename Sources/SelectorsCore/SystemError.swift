@@ -1,6 +1,6 @@
 /// An errno value that the system, or the engine in its place, has answered with.
 public struct SystemError: Error, Equatable, Sendable {
-    /// The errno value, positive: `EBADF`, `ENOMEM` …
+    /// The errno value, positive, such as `EBADF`.
     public let code: Int32
 
     /// Makes the error for an errno value.
@@ -13,6 +13,8 @@ public struct SystemError: Error, Equatable, Sendable {
 ///
 /// - Parameter result: A count or descriptor, or a negative errno value, as CPlatform's wrappers
 ///   give it.
+/// - Returns: The count or descriptor.
+/// - Throws: The errno value.
 @inline(__always)
 @discardableResult
 func check(_ result: Int32) throws(SystemError) -> Int32 {

@@ -18,6 +18,7 @@ enum Timeout {
     }
 
     /// To milliseconds, rounded up and cut to what an `int` holds (24 days): the engine waits on.
+    ///
     /// Negative: no limit.
     @inline(__always)
     static func milliseconds(_ nanoseconds: Int64) -> Int32 {

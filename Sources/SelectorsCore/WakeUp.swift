@@ -12,8 +12,9 @@ struct WakeUp: ~Copyable {
     private let state = Atomic<UInt8>(0)
     /// A select is to return.
     private static let requested: UInt8 = 1
-    /// After a fork: the descriptor is the parent's. Nobody can be waiting here yet, so that to take
-    /// note of a request is enough.
+    /// After a fork: the descriptor is the parent's.
+    ///
+    /// Nobody can be waiting here yet, so that to take note of a request is enough.
     private static let detached: UInt8 = 2
 
     /// Opens the descriptor.
@@ -29,8 +30,9 @@ struct WakeUp: ~Copyable {
         _ = platform_close(fd)
     }
 
-    /// Asks that a select returns. Async-signal-safe; one request more while one is pending costs no
-    /// system call.
+    /// Asks that a select returns.
+    ///
+    /// Async-signal-safe; one request more while one is pending costs no system call.
     @inline(__always)
     func request() throws(SystemError) {
         // Read and written in one step even if it is set: what the caller has done before must be

@@ -65,11 +65,20 @@ import Testing
         throw CocoaError(.fileNoSuchFile)
     }
 
-    /// A library with a sanitizer in it needs programs with the same one: the toolchain's own.
+    /// A library with a sanitizer in it needs programs with the same one: the toolchain's own, which
+    /// finds Swift's Dispatch where the test program has found it. `allocations` is left out: it
+    /// replaces malloc, as the sanitizers do.
     private var sanitizerFlags: [String] {
         for (symbol, name) in [("__tsan_init", "thread"), ("__asan_init", "address")]
         where dlsym(nil, symbol) != nil {
-            return ["CC=clang", "CFLAGS=-O1 -g -fsanitize=\(name)"]
+            let maps = (try? String(contentsOfFile: "/proc/self/maps", encoding: .utf8)) ?? ""
+            let dispatch = maps.split(whereSeparator: \.isWhitespace)
+                .first { $0.hasSuffix("/libdispatch.so") }
+            let runtime = dispatch.map { String($0.dropLast("/libdispatch.so".count)) } ?? ""
+            return [
+                "CC=clang", "CFLAGS=-O1 -g -fsanitize=\(name)", "c_tests=conformance",
+                "LDLIBS=-L\(runtime) -Wl,-rpath,\(runtime) -ldispatch -lBlocksRuntime",
+            ]
         }
         return []
     }

@@ -472,7 +472,7 @@ final class OwnBackend: Sendable {
             tokens.remove(at: slot)
         }
 
-        func reset() {
+        func reset(afterFork: Bool) {
             slots = []
             tokens = []
         }

@@ -41,6 +41,14 @@ struct Failure: Error, Equatable {
     }
 }
 
+extension Optional where Wrapped == OpaquePointer {
+    /// The handle that a successful sel_open has stored.
+    fileprivate func orThrow() throws(Failure) -> OpaquePointer {
+        guard let self else { throw Failure(0) }
+        return self
+    }
+}
+
 struct Key: Equatable {
     var fd: Int32
     var events: UInt32
@@ -93,7 +101,7 @@ final class CFace: Selecting, @unchecked Sendable {
     init(_ backend: String) throws(Failure) {
         var selector: OpaquePointer?
         _ = try CFace.check(sel_open(&selector, backend))
-        self.selector = selector!
+        self.selector = try selector.orThrow()
     }
 
     deinit {

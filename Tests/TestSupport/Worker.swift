@@ -39,7 +39,9 @@ public final class Worker<Result: Sendable>: @unchecked Sendable {
 
     private var state: Character? {
         // The name before the state is in parentheses and may hold anything.
-        guard let stat = try? String(contentsOfFile: "/proc/self/task/\(thread)/stat", encoding: .utf8),
+        guard
+            let stat = try? String(
+                contentsOfFile: "/proc/self/task/\(thread)/stat", encoding: .utf8),
             let end = stat.lastIndex(of: ")")
         else { return nil }
         return stat[stat.index(end, offsetBy: 2)...].first

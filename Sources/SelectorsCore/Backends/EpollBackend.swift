@@ -11,13 +11,16 @@
     /// - `epoll_pwait2` came with Linux 5.11; older kernels say `ENOSYS`, some sandboxes `EPERM`.
     final class EpollBackend: SelectorBackend {
         private let epfd: Int32
-        /// An epoll that watches `epfd` alone: the descriptor that is given out. Whoever waits for it
-        /// does not notice when the file behind `epfd` is replaced.
+        /// An epoll that watches `epfd` alone: the descriptor that is given out.
+        ///
+        /// Whoever waits for it does not notice when the file behind `epfd` is replaced.
         private var shell: Int32?
         private var hasNanoseconds = true
 
-        /// Opens an epoll. The kernel is asked before the object is made: an initializer that throws
-        /// would leave its memory behind in Embedded Swift.
+        /// Opens an epoll.
+        ///
+        /// The kernel is asked before the object is made: an initializer that throws would leave
+        /// its memory behind in Embedded Swift.
         static func open() throws(SystemError) -> EpollBackend {
             EpollBackend(epfd: try check(platform_epoll_create()))
         }
