@@ -43,7 +43,7 @@
 #define US INT64_C(1000)
 #define MS INT64_C(1000000)
 #define SECOND INT64_C(1000000000)
-#define ENOUGH (5 * SECOND)  /* for what must come at once: reached only in failure */
+#define ENOUGH (5 * SECOND) /* for what must come at once: reached only in failure */
 #define MOST_SELECTORS 8
 #define MOST_BACKENDS 32
 #define HIGHEST_FD 65536
@@ -69,8 +69,7 @@ static struct {
 static void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Adds a line to the diagnostic, and so makes the test a failed one. */
-static void note(const char *format, ...)
-{
+static void note(const char *format, ...) {
     size_t used = strlen(test.failure);
     va_list arguments;
     va_start(arguments, format);
@@ -81,22 +80,19 @@ static void note(const char *format, ...)
         strcpy(test.failure + used, "\n");
 }
 
-static bool fail(int line, const char *expression)
-{
+static bool fail(int line, const char *expression) {
     note("%s:%d: failed: %s", __FILE__, line, expression);
     return false;
 }
 
-static bool check_equal(int line, const char *expression, long long got, long long wanted)
-{
+static bool check_equal(int line, const char *expression, long long got, long long wanted) {
     if (got != wanted)
         note("%s:%d: failed: %s: %lld instead of %lld", __FILE__, line, expression, got, wanted);
     return got == wanted;
 }
 
 /* A refusal has its value, leaves errno alone, and is remembered in the words of its value. */
-static bool check_refused(int line, const char *expression, int got, int wanted)
-{
+static bool check_refused(int line, const char *expression, int got, int wanted) {
     int after = errno;
     if (!check_equal(line, expression, got, wanted))
         return false;
@@ -116,18 +112,18 @@ static bool check_refused(int line, const char *expression, int got, int wanted)
             return;                     \
         }                               \
     } while (0)
-#define EQUAL(expression, wanted)                                     \
-    do {                                                              \
-        if (!check_equal(__LINE__, #expression, expression, wanted))  \
-            return;                                                   \
+#define EQUAL(expression, wanted)                                    \
+    do {                                                             \
+        if (!check_equal(__LINE__, #expression, expression, wanted)) \
+            return;                                                  \
     } while (0)
-#define REFUSED(call, wanted)                               \
-    do {                                                    \
-        int refused_;                                       \
-        errno = UNTOUCHED;                                  \
-        refused_ = (call);                                  \
+#define REFUSED(call, wanted)                                  \
+    do {                                                       \
+        int refused_;                                          \
+        errno = UNTOUCHED;                                     \
+        refused_ = (call);                                     \
         if (!check_refused(__LINE__, #call, refused_, wanted)) \
-            return;                                         \
+            return;                                            \
     } while (0)
 #define SKIP(why)          \
     do {                   \
@@ -136,8 +132,7 @@ static bool check_refused(int line, const char *expression, int got, int wanted)
     } while (0)
 
 /* Leaves the closing of a descriptor to the harness; passes -1 on. */
-static int own(int fd)
-{
+static int own(int fd) {
     if (fd >= HIGHEST_FD) {
         close(fd);
         return -1;
@@ -147,15 +142,13 @@ static int own(int fd)
     return fd;
 }
 
-static bool drop(int fd)
-{
+static bool drop(int fd) {
     test.owned[fd] = false;
     return close(fd) == 0;
 }
 
 /* Opens a selector that the harness closes. */
-static sel_selector *open_selector(const char *backend)
-{
+static sel_selector *open_selector(const char *backend) {
     for (int i = 0; i < MOST_SELECTORS; i++) {
         if (test.selectors[i] != NULL)
             continue;
@@ -166,16 +159,14 @@ static sel_selector *open_selector(const char *backend)
     return NULL;
 }
 
-static int close_selector(sel_selector *selector)
-{
+static int close_selector(sel_selector *selector) {
     for (int i = 0; i < MOST_SELECTORS; i++)
         if (test.selectors[i] == selector)
             test.selectors[i] = NULL;
     return sel_close(selector);
 }
 
-static int open_descriptors(void)
-{
+static int open_descriptors(void) {
     int count = 0;
     DIR *directory = opendir("/proc/self/fd");
     if (directory != NULL) {
@@ -189,15 +180,13 @@ static int open_descriptors(void)
     return count;
 }
 
-static void stop_storm(void)
-{
+static void stop_storm(void) {
     if (test.storming)
         timer_delete(test.storm);
     test.storming = false;
 }
 
-static void end_child(void)
-{
+static void end_child(void) {
     if (test.child <= 0)
         return;
     kill(test.child, SIGKILL);
@@ -205,8 +194,7 @@ static void end_child(void)
     test.child = 0;
 }
 
-static void tear_down(void)
-{
+static void tear_down(void) {
     stop_storm();
     end_child();
     for (int i = 0; i < MOST_SELECTORS; i++)
@@ -221,40 +209,34 @@ static void tear_down(void)
 
 /* ---- Helpers. ---- */
 
-static int64_t now(void)
-{
+static int64_t now(void) {
     struct timespec time;
     clock_gettime(CLOCK_MONOTONIC, &time);
     return time.tv_sec * SECOND + time.tv_nsec;
 }
 
-static int64_t cpu_time(void)
-{
+static int64_t cpu_time(void) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     return (usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * SECOND +
            (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * US;
 }
 
-static bool make_pipe(int ends[2])
-{
+static bool make_pipe(int ends[2]) {
     return pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0 && own(ends[0]) >= 0 && own(ends[1]) >= 0;
 }
 
-static bool make_pair(int ends[2])
-{
+static bool make_pair(int ends[2]) {
     return socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) == 0 &&
            own(ends[0]) >= 0 && own(ends[1]) >= 0;
 }
 
-static int make_event(void)
-{
+static int make_event(void) {
     return own(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
 
 /* A descriptor that becomes readable after a time. */
-static int make_timer(int64_t after_ns)
-{
+static int make_timer(int64_t after_ns) {
     struct itimerspec spec = {{0, 0}, {after_ns / SECOND, after_ns % SECOND}};
     int fd = own(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
     if (fd >= 0 && timerfd_settime(fd, 0, &spec, NULL) != 0)
@@ -262,8 +244,7 @@ static int make_timer(int64_t after_ns)
     return fd;
 }
 
-static int make_file(void)
-{
+static int make_file(void) {
     char name[] = "/tmp/conformance-XXXXXX";
     int fd = own(mkostemp(name, O_CLOEXEC));
     if (fd >= 0)
@@ -272,8 +253,7 @@ static int make_file(void)
 }
 
 /* A TCP socket that is bound to a port of the loopback, which it stores. */
-static int make_tcp(struct sockaddr_in *address)
-{
+static int make_tcp(struct sockaddr_in *address) {
     socklen_t length = sizeof *address;
     int fd = own(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     memset(address, 0, sizeof *address);
@@ -286,21 +266,18 @@ static int make_tcp(struct sockaddr_in *address)
 }
 
 /* Makes the other end readable. Eight bytes, for eventfd takes no less. */
-static bool put(int fd)
-{
+static bool put(int fd) {
     uint64_t one = 1;
     return write(fd, &one, sizeof one) == (ssize_t)sizeof one;
 }
 
-static bool take(int fd)
-{
+static bool take(int fd) {
     uint64_t number;
     return read(fd, &number, sizeof number) == (ssize_t)sizeof number;
 }
 
 /* Writes until no more fits. */
-static void fill(int fd)
-{
+static void fill(int fd) {
     static const char block[4096];
     while (write(fd, block, sizeof block) > 0)
         continue;
@@ -308,8 +285,7 @@ static void fill(int fd)
         continue;
 }
 
-static bool raise_limit(rlim_t wanted)
-{
+static bool raise_limit(rlim_t wanted) {
     struct rlimit limit = test.limit;
     if (limit.rlim_max < wanted)
         return false;
@@ -318,8 +294,7 @@ static bool raise_limit(rlim_t wanted)
 }
 
 /* Sees to it that no descriptor can be opened. */
-static bool use_up_descriptors(void)
-{
+static bool use_up_descriptors(void) {
     struct rlimit limit = test.limit;
     int lowest = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
     if (lowest < 0 || close(lowest) != 0)
@@ -328,16 +303,14 @@ static bool use_up_descriptors(void)
     return setrlimit(RLIMIT_NOFILE, &limit) == 0;
 }
 
-static const sel_event *find(const sel_event *events, int count, int fd)
-{
+static const sel_event *find(const sel_event *events, int count, int fd) {
     for (int i = 0; i < count; i++)
         if (events[i].key.fd == fd)
             return &events[i];
     return NULL;
 }
 
-static void note_events(const sel_event *events, int count)
-{
+static void note_events(const sel_event *events, int count) {
     note("sel_select() returned %d", count);
     for (int i = 0; i < count; i++)
         note("    fd %d, events 0x%x of 0x%x, detail 0x%x", events[i].key.fd, events[i].events,
@@ -345,8 +318,7 @@ static void note_events(const sel_event *events, int count)
 }
 
 /* Whether this descriptor and no other is ready, for these events, with this detail. */
-static bool sees(sel_selector *selector, int fd, uint32_t events, uint32_t detail)
-{
+static bool sees(sel_selector *selector, int fd, uint32_t events, uint32_t detail) {
     sel_event got[8];
     int count = sel_select(selector, got, 8, ENOUGH);
     if (count == 1 && got[0].key.fd == fd && got[0].events == events && got[0].detail == detail)
@@ -357,15 +329,13 @@ static bool sees(sel_selector *selector, int fd, uint32_t events, uint32_t detai
 }
 
 /* How many are ready. */
-static int look(sel_selector *selector)
-{
+static int look(sel_selector *selector) {
     sel_event got[8];
     return sel_select(selector, got, 8, 0);
 }
 
 /* Whether nothing is ready. */
-static bool quiet(sel_selector *selector)
-{
+static bool quiet(sel_selector *selector) {
     sel_event got[8];
     int count = sel_select(selector, got, 8, 0);
     if (count != 0)
@@ -374,8 +344,7 @@ static bool quiet(sel_selector *selector)
 }
 
 /* Whether nothing comes for so long, the wait is not cut short, and the processor rests. */
-static bool rests(sel_selector *selector, int64_t timeout_ns)
-{
+static bool rests(sel_selector *selector, int64_t timeout_ns) {
     sel_event got[8];
     int64_t cpu = cpu_time(), start = now();
     int count = sel_select(selector, got, 8, timeout_ns);
@@ -390,8 +359,7 @@ static bool rests(sel_selector *selector, int64_t timeout_ns)
 }
 
 /* Whether a registration is exactly this. */
-static bool key_is(sel_selector *selector, int fd, uint32_t events, void *data)
-{
+static bool key_is(sel_selector *selector, int fd, uint32_t events, void *data) {
     sel_key key = {-1, 0, NULL};
     int result = sel_get_key(selector, fd, &key);
     if (result == 0 && key.fd == fd && key.events == events && key.data == data)
@@ -402,8 +370,7 @@ static bool key_is(sel_selector *selector, int fd, uint32_t events, void *data)
 }
 
 /* Whether these are registered, in this order. */
-static bool map_is(sel_selector *selector, const int *fds, int count)
-{
+static bool map_is(sel_selector *selector, const int *fds, int count) {
     sel_key keys[16];
     int got = sel_get_map(selector, keys, 16);
     bool same = got == count;
@@ -417,15 +384,13 @@ static bool map_is(sel_selector *selector, const int *fds, int count)
     return false;
 }
 
-static int backends(sel_backend_info *infos)
-{
+static int backends(sel_backend_info *infos) {
     int count = sel_backends(infos, MOST_BACKENDS);
     return count < MOST_BACKENDS ? count : MOST_BACKENDS;
 }
 
 /* The best backend that can be used, the excluded one apart. */
-static const char *best_but(const char *excluded)
-{
+static const char *best_but(const char *excluded) {
     sel_backend_info infos[MOST_BACKENDS];
     const char *best = NULL;
     int rank = 0;
@@ -441,15 +406,13 @@ static const char *best_but(const char *excluded)
 
 static volatile sig_atomic_t signals;
 
-static void count_signal(int number)
-{
+static void count_signal(int number) {
     (void)number;
     signals++;
 }
 
 /* Sends signals, after so long and then again and again, to a handler without SA_RESTART. */
-static bool start_storm(int64_t first_ns, int64_t next_ns)
-{
+static bool start_storm(int64_t first_ns, int64_t next_ns) {
     struct sigaction action = {.sa_handler = count_signal};
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
     struct itimerspec spec = {{next_ns / SECOND, next_ns % SECOND},
@@ -464,8 +427,7 @@ static bool start_storm(int64_t first_ns, int64_t next_ns)
 
 /* ---- Arguments. ---- */
 
-static void null_selector(sel_selector *s)
-{
+static void null_selector(sel_selector *s) {
     sel_event event;
     sel_key key;
     (void)s;
@@ -482,8 +444,7 @@ static void null_selector(sel_selector *s)
     EQUAL(errno, UNTOUCHED);
 }
 
-static void negative_descriptor(sel_selector *s)
-{
+static void negative_descriptor(sel_selector *s) {
     const int fds[] = {-1, -2, INT_MIN};
     sel_key key;
     for (int i = 0; i < 3; i++) {
@@ -495,8 +456,7 @@ static void negative_descriptor(sel_selector *s)
     EQUAL(sel_get_map(s, NULL, 0), 0);
 }
 
-static void register_refuses_events(sel_selector *s)
-{
+static void register_refuses_events(sel_selector *s) {
     int fd = make_event();
     sel_key key;
     CHECK(fd >= 0);
@@ -513,8 +473,7 @@ static void register_refuses_events(sel_selector *s)
     EQUAL(sel_register(s, fd, SEL_WRITE, NULL), 0);
 }
 
-static void modify_refuses_events(sel_selector *s)
-{
+static void modify_refuses_events(sel_selector *s) {
     int data, other, fd = make_event();
     CHECK(fd >= 0 && put(fd));
     EQUAL(sel_register(s, fd, SEL_READ, &data), 0);
@@ -526,8 +485,7 @@ static void modify_refuses_events(sel_selector *s)
     CHECK(sees(s, fd, SEL_READ, 0));
 }
 
-static void select_refuses_arguments(sel_selector *s)
-{
+static void select_refuses_arguments(sel_selector *s) {
     sel_event event;
     int fd = make_event();
     CHECK(fd >= 0 && put(fd));
@@ -540,8 +498,7 @@ static void select_refuses_arguments(sel_selector *s)
     CHECK(sees(s, fd, SEL_READ, 0));
 }
 
-static void get_refuses_arguments(sel_selector *s)
-{
+static void get_refuses_arguments(sel_selector *s) {
     sel_key key;
     int fd = make_event();
     EQUAL(sel_register(s, fd, SEL_READ, NULL), 0);
@@ -554,8 +511,7 @@ static void get_refuses_arguments(sel_selector *s)
 
 /* ---- Registration. ---- */
 
-static void register_closed(sel_selector *s)
-{
+static void register_closed(sel_selector *s) {
     sel_key key;
     int fd = make_event();
     CHECK(fd >= 0 && drop(fd));
@@ -569,8 +525,7 @@ static void register_closed(sel_selector *s)
     CHECK(sees(s, fd, SEL_WRITE, 0));
 }
 
-static void register_twice(sel_selector *s)
-{
+static void register_twice(sel_selector *s) {
     int data, other, event = make_event(), file = make_file();
     CHECK(event >= 0 && file >= 0);
     EQUAL(sel_register(s, event, SEL_WRITE, &data), 0);
@@ -584,8 +539,7 @@ static void register_twice(sel_selector *s)
     CHECK(sees(s, event, SEL_WRITE, 0));
 }
 
-static void not_registered(sel_selector *s)
-{
+static void not_registered(sel_selector *s) {
     int fd = make_event();
     const int fds[] = {fd, fd + 1, 100000, INT_MAX};
     sel_key key, before;
@@ -605,8 +559,7 @@ static void not_registered(sel_selector *s)
     REFUSED(sel_get_key(s, fd, &key), -ENOENT);
 }
 
-static void key_comes_back(sel_selector *s)
-{
+static void key_comes_back(sel_selector *s) {
     int data, other, fd = make_event();
     void *wild = (void *)~(uintptr_t)0;
     sel_key old;
@@ -623,8 +576,7 @@ static void key_comes_back(sel_selector *s)
     EQUAL(sel_unregister(s, fd, NULL), 0);
 }
 
-static void map_is_in_order(sel_selector *s)
-{
+static void map_is_in_order(sel_selector *s) {
     int a = make_event(), b = make_event(), c = make_file(), d = make_event();
     CHECK(a >= 0 && b >= 0 && c >= 0 && d >= 0);
     EQUAL(sel_register(s, d, SEL_READ, NULL), 0);
@@ -648,8 +600,7 @@ static void map_is_in_order(sel_selector *s)
     CHECK(map_is(s, NULL, 0));
 }
 
-static void map_is_cut(sel_selector *s)
-{
+static void map_is_cut(sel_selector *s) {
     sel_key keys[3] = {{-1, 0, NULL}, {-1, 0, NULL}, {-1, 0, NULL}};
     int data, fds[3];
     for (int i = 0; i < 3; i++) {
@@ -662,8 +613,7 @@ static void map_is_cut(sel_selector *s)
     EQUAL(sel_get_map(s, keys, 0), 3);
 }
 
-static void close_leaves_open(sel_selector *s)
-{
+static void close_leaves_open(sel_selector *s) {
     int fd = make_event(), file = make_file();
     EQUAL(sel_register(s, fd, BOTH, NULL), 0);
     EQUAL(sel_register(s, file, BOTH, NULL), 0);
@@ -674,8 +624,7 @@ static void close_leaves_open(sel_selector *s)
 
 /* ---- Readiness. ---- */
 
-static void pipe_readiness(sel_selector *s)
-{
+static void pipe_readiness(sel_selector *s) {
     int ends[2];
     CHECK(make_pipe(ends));
     EQUAL(sel_register(s, ends[0], SEL_READ, NULL), 0);
@@ -690,8 +639,7 @@ static void pipe_readiness(sel_selector *s)
     CHECK(sees(s, ends[0], SEL_READ, 0));
 }
 
-static void socket_readiness(sel_selector *s)
-{
+static void socket_readiness(sel_selector *s) {
     int ends[2];
     CHECK(make_pair(ends));
     EQUAL(sel_register(s, ends[0], BOTH, NULL), 0);
@@ -704,8 +652,7 @@ static void socket_readiness(sel_selector *s)
     CHECK(quiet(s));
 }
 
-static void eventfd_readiness(sel_selector *s)
-{
+static void eventfd_readiness(sel_selector *s) {
     uint64_t most = UINT64_MAX - 1;
     int fd = make_event();
     EQUAL(sel_register(s, fd, BOTH, NULL), 0);
@@ -716,8 +663,7 @@ static void eventfd_readiness(sel_selector *s)
     CHECK(sees(s, fd, SEL_READ, 0));
 }
 
-static void terminal_readiness(sel_selector *s)
-{
+static void terminal_readiness(sel_selector *s) {
     int slave, master = own(posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK));
     if (master < 0 || grantpt(master) != 0 || unlockpt(master) != 0)
         SKIP("no pseudo-terminal here");
@@ -731,8 +677,7 @@ static void terminal_readiness(sel_selector *s)
     CHECK(sees(s, master, SEL_READ, 0));
 }
 
-static void connect_and_accept(sel_selector *s)
-{
+static void connect_and_accept(sel_selector *s) {
     struct sockaddr_in address;
     int accepted, client, listener = make_tcp(&address);
     if (listener < 0)
@@ -750,8 +695,7 @@ static void connect_and_accept(sel_selector *s)
     CHECK(sees(s, client, SEL_WRITE, 0));
 }
 
-static void cut_to_what_was_asked(sel_selector *s)
-{
+static void cut_to_what_was_asked(sel_selector *s) {
     int ends[2];
     CHECK(make_pair(ends) && put(ends[1]));
     EQUAL(sel_register(s, ends[0], SEL_READ, NULL), 0);
@@ -763,8 +707,7 @@ static void cut_to_what_was_asked(sel_selector *s)
     CHECK(rests(s, 50 * MS));
 }
 
-static void level_triggered(sel_selector *s)
-{
+static void level_triggered(sel_selector *s) {
     int fd = make_event();
     CHECK(fd >= 0 && put(fd));
     EQUAL(sel_register(s, fd, SEL_READ, NULL), 0);
@@ -776,8 +719,7 @@ static void level_triggered(sel_selector *s)
     CHECK(sees(s, fd, SEL_READ, 0));
 }
 
-static void data_comes_back(sel_selector *s)
-{
+static void data_comes_back(sel_selector *s) {
     int a = make_event(), b = make_event();
     sel_event events[4];
     const sel_event *event;
@@ -797,8 +739,7 @@ static void data_comes_back(sel_selector *s)
     CHECK(event != NULL && event->key.data == &a && event->key.events == SEL_WRITE);
 }
 
-static void modify_changes_the_mask(sel_selector *s)
-{
+static void modify_changes_the_mask(sel_selector *s) {
     int fd = make_event();
     EQUAL(sel_register(s, fd, SEL_READ, NULL), 0);
     CHECK(quiet(s));
@@ -812,8 +753,7 @@ static void modify_changes_the_mask(sel_selector *s)
     CHECK(quiet(s));
 }
 
-static void modify_and_back(sel_selector *s)
-{
+static void modify_and_back(sel_selector *s) {
     int fd = make_event(), other = make_event();
     EQUAL(sel_register(s, fd, SEL_READ, NULL), 0);
     EQUAL(sel_register(s, other, SEL_READ, NULL), 0);
@@ -829,8 +769,7 @@ static void modify_and_back(sel_selector *s)
     CHECK(sees(s, fd, SEL_READ, 0));
 }
 
-static void modify_then_unregister(sel_selector *s)
-{
+static void modify_then_unregister(sel_selector *s) {
     int fd = make_event(), other = make_event();
     EQUAL(sel_register(s, other, SEL_READ, NULL), 0);
     EQUAL(sel_register(s, fd, SEL_READ, NULL), 0);
@@ -844,8 +783,7 @@ static void modify_then_unregister(sel_selector *s)
     CHECK(sees(s, fd, SEL_WRITE, 0));
 }
 
-static void duplicates_are_two(sel_selector *s)
-{
+static void duplicates_are_two(sel_selector *s) {
     int fd = make_event(), twin = own(fcntl(fd, F_DUPFD_CLOEXEC, 0));
     sel_event events[4];
     CHECK(twin >= 0);
@@ -862,8 +800,7 @@ static void duplicates_are_two(sel_selector *s)
 
 static const int64_t waits[] = {1, 999, 100 * US, MS - 1, MS, MS + 1, 50 * MS};
 
-static void never_early(sel_selector *s)
-{
+static void never_early(sel_selector *s) {
     int fd = make_event();
     sel_event event;
     EQUAL(sel_register(s, fd, SEL_READ, NULL), 0);
@@ -877,8 +814,7 @@ static void never_early(sel_selector *s)
     }
 }
 
-static void empty_waits_it_out(sel_selector *s)
-{
+static void empty_waits_it_out(sel_selector *s) {
     sel_event event;
     for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) {
         int64_t start = now();
@@ -889,8 +825,7 @@ static void empty_waits_it_out(sel_selector *s)
     CHECK(rests(s, 100 * MS));
 }
 
-static void zero_only_looks(sel_selector *s)
-{
+static void zero_only_looks(sel_selector *s) {
     int fd = make_event();
     int64_t start = now();
     CHECK(quiet(s));
@@ -899,10 +834,9 @@ static void zero_only_looks(sel_selector *s)
     CHECK(now() - start < ENOUGH);
 }
 
-static void ready_ends_any_wait(sel_selector *s)
-{
-    const int64_t timeouts[] = {0,         1,  10 * SECOND,      INT64_MAX - 1,
-                                INT64_MAX, -1, -ENOUGH, INT64_MIN};
+static void ready_ends_any_wait(sel_selector *s) {
+    const int64_t timeouts[] = {0,         1,  10 * SECOND, INT64_MAX - 1,
+                                INT64_MAX, -1, -ENOUGH,     INT64_MIN};
     int fd = make_event();
     int64_t start = now();
     sel_event event;
@@ -913,8 +847,7 @@ static void ready_ends_any_wait(sel_selector *s)
     CHECK(now() - start < ENOUGH);
 }
 
-static void becoming_ready_ends_any_wait(sel_selector *s)
-{
+static void becoming_ready_ends_any_wait(sel_selector *s) {
     const int64_t timeouts[] = {10 * SECOND, INT64_MAX, INT64_MAX - 1, SEL_FOREVER, INT64_MIN};
     sel_event event;
     for (size_t i = 0; i < sizeof timeouts / sizeof *timeouts; i++) {
@@ -928,8 +861,7 @@ static void becoming_ready_ends_any_wait(sel_selector *s)
     }
 }
 
-static void empty_blocks_for_ever(sel_selector *s)
-{
+static void empty_blocks_for_ever(sel_selector *s) {
     int ends[2];
     struct pollfd done;
     (void)s;
@@ -956,8 +888,7 @@ static void empty_blocks_for_ever(sel_selector *s)
     EQUAL(poll(&done, 1, 100), 0);
 }
 
-static void signals_do_not_end_a_wait(sel_selector *s)
-{
+static void signals_do_not_end_a_wait(sel_selector *s) {
     int fd = make_event();
     sel_event event;
     for (int empty = 1; empty >= 0; empty--) {
@@ -975,8 +906,7 @@ static void signals_do_not_end_a_wait(sel_selector *s)
     }
 }
 
-static void a_late_signal_does_not_begin_the_wait_anew(sel_selector *s)
-{
+static void a_late_signal_does_not_begin_the_wait_anew(sel_selector *s) {
     int64_t start = now();
     sel_event event;
     CHECK(start_storm(1400 * MS, 0));
@@ -985,8 +915,7 @@ static void a_late_signal_does_not_begin_the_wait_anew(sel_selector *s)
     EQUAL(signals, 1);
 }
 
-static void signals_do_not_end_an_endless_wait(sel_selector *s)
-{
+static void signals_do_not_end_an_endless_wait(sel_selector *s) {
     const int64_t timeouts[] = {SEL_FOREVER, INT64_MAX};
     sel_event event;
     for (int i = 0; i < 2; i++) {
@@ -1003,8 +932,7 @@ static void signals_do_not_end_an_endless_wait(sel_selector *s)
 
 /* ---- Hang-up and error. ---- */
 
-static void peer_closes(sel_selector *s)
-{
+static void peer_closes(sel_selector *s) {
     int ends[2];
     CHECK(make_pair(ends));
     EQUAL(sel_register(s, ends[0], SEL_READ, NULL), 0);
@@ -1015,8 +943,7 @@ static void peer_closes(sel_selector *s)
     CHECK(sees(s, ends[0], BOTH, SEL_HANGUP | SEL_READ_HANGUP));
 }
 
-static void peer_closes_on_a_writer(sel_selector *s)
-{
+static void peer_closes_on_a_writer(sel_selector *s) {
     int ends[2];
     sel_event event;
     CHECK(make_pair(ends));
@@ -1027,8 +954,7 @@ static void peer_closes_on_a_writer(sel_selector *s)
     CHECK(event.detail & SEL_HANGUP);
 }
 
-static void peer_closes_on_a_full_writer(sel_selector *s)
-{
+static void peer_closes_on_a_full_writer(sel_selector *s) {
     int ends[2];
     sel_event event;
     CHECK(make_pair(ends));
@@ -1042,8 +968,7 @@ static void peer_closes_on_a_full_writer(sel_selector *s)
     CHECK(event.detail & SEL_ERROR);
 }
 
-static void peer_will_send_no_more(sel_selector *s)
-{
+static void peer_will_send_no_more(sel_selector *s) {
     int ends[2];
     CHECK(make_pair(ends));
     EQUAL(sel_register(s, ends[0], SEL_READ, NULL), 0);
@@ -1053,8 +978,7 @@ static void peer_will_send_no_more(sel_selector *s)
     CHECK(sees(s, ends[0], BOTH, SEL_READ_HANGUP));
 }
 
-static void half_close_leaves_a_writer_alone(sel_selector *s)
-{
+static void half_close_leaves_a_writer_alone(sel_selector *s) {
     int ends[2];
     CHECK(make_pair(ends));
     fill(ends[0]);
@@ -1064,8 +988,7 @@ static void half_close_leaves_a_writer_alone(sel_selector *s)
     CHECK(rests(s, 100 * MS));
 }
 
-static void pipe_loses_its_writer(sel_selector *s)
-{
+static void pipe_loses_its_writer(sel_selector *s) {
     int ends[2];
     CHECK(make_pipe(ends));
     EQUAL(sel_register(s, ends[0], SEL_READ, NULL), 0);
@@ -1075,8 +998,7 @@ static void pipe_loses_its_writer(sel_selector *s)
     CHECK(sees(s, ends[0], SEL_READ, SEL_HANGUP));
 }
 
-static void pipe_loses_its_reader(sel_selector *s)
-{
+static void pipe_loses_its_reader(sel_selector *s) {
     int ends[2];
     sel_event event;
     CHECK(make_pipe(ends));
@@ -1087,8 +1009,7 @@ static void pipe_loses_its_reader(sel_selector *s)
     CHECK(event.detail & SEL_ERROR);
 }
 
-static void error_wakes_a_full_writer(sel_selector *s)
-{
+static void error_wakes_a_full_writer(sel_selector *s) {
     int ends[2];
     sel_event event;
     CHECK(make_pipe(ends));
@@ -1101,8 +1022,7 @@ static void error_wakes_a_full_writer(sel_selector *s)
 }
 
 /* A socket whose connection is being refused, or -1. */
-static int make_refused(void)
-{
+static int make_refused(void) {
     struct sockaddr_in address;
     int deaf = make_tcp(&address); /* bound, but it does not listen */
     int fd = own(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -1112,8 +1032,7 @@ static int make_refused(void)
     return fd;
 }
 
-static void connection_refused(sel_selector *s)
-{
+static void connection_refused(sel_selector *s) {
     socklen_t length = sizeof(int);
     sel_event event;
     int error, fd = make_refused();
@@ -1131,8 +1050,7 @@ static void connection_refused(sel_selector *s)
 /* ---- Descriptors that are closed too early. ---- */
 
 /* Whether both are reported, the first as invalid, the second as plainly readable. */
-static bool sees_invalid_beside(sel_selector *s, int closed, uint32_t events, int good)
-{
+static bool sees_invalid_beside(sel_selector *s, int closed, uint32_t events, int good) {
     sel_event got[8];
     int count = sel_select(s, got, 8, ENOUGH);
     const sel_event *bad = find(got, count, closed), *other = find(got, count, good);
@@ -1144,8 +1062,7 @@ static bool sees_invalid_beside(sel_selector *s, int closed, uint32_t events, in
     return false;
 }
 
-static void closed_while_registered(sel_selector *s)
-{
+static void closed_while_registered(sel_selector *s) {
     int ready = make_event(), idle = make_event(), closed = make_event();
     CHECK(put(ready) && put(closed));
     EQUAL(sel_register(s, ready, SEL_READ, NULL), 0);
@@ -1167,8 +1084,7 @@ static void closed_while_registered(sel_selector *s)
     CHECK(sees(s, idle, SEL_READ, 0));
 }
 
-static void closed_then_modified(sel_selector *s)
-{
+static void closed_then_modified(sel_selector *s) {
     int data, ready = make_event(), closed = make_event();
     CHECK(put(ready));
     EQUAL(sel_register(s, ready, SEL_READ, NULL), 0);
@@ -1191,8 +1107,7 @@ static void closed_then_modified(sel_selector *s)
     CHECK(sees(s, ready, SEL_READ, 0));
 }
 
-static void invalid_does_not_starve(sel_selector *s)
-{
+static void invalid_does_not_starve(sel_selector *s) {
     int ready = make_event(), closed = make_event();
     bool seen_ready = false, seen_closed = false;
     CHECK(put(ready));
@@ -1210,8 +1125,7 @@ static void invalid_does_not_starve(sel_selector *s)
     CHECK(seen_closed);
 }
 
-static void unregister_after_close_and_reuse(sel_selector *s)
-{
+static void unregister_after_close_and_reuse(sel_selector *s) {
     int data, ends[2], fd = make_event(), idle = make_event();
     sel_key old;
     CHECK(put(fd));
@@ -1234,8 +1148,7 @@ static void unregister_after_close_and_reuse(sel_selector *s)
  * Registers a readable descriptor, keeps its open file alive in a duplicate, closes it, and
  * unregisters it, before or after its number is given to an idle one. Returns the number, or -1.
  */
-static int leave_a_ghost(sel_selector *s, bool reuse_first)
-{
+static int leave_a_ghost(sel_selector *s, bool reuse_first) {
     int fd = make_event();
     if (fd < 0 || !put(fd) || sel_register(s, fd, SEL_READ, &test) != 0 || look(s) < 1)
         return -1;
@@ -1250,8 +1163,7 @@ static int leave_a_ghost(sel_selector *s, bool reuse_first)
     return fd;
 }
 
-static void a_duplicate_lives_on(sel_selector *s)
-{
+static void a_duplicate_lives_on(sel_selector *s) {
     for (int reuse_first = 0; reuse_first < 2; reuse_first++) {
         int fd = leave_a_ghost(s, reuse_first);
         CHECK(fd >= 0);
@@ -1265,8 +1177,7 @@ static void a_duplicate_lives_on(sel_selector *s)
     }
 }
 
-static void a_ghost_hides_nobody(sel_selector *s)
-{
+static void a_ghost_hides_nobody(sel_selector *s) {
     int other = make_event(), timer, fd = leave_a_ghost(s, false);
     sel_event event;
     CHECK(fd >= 0);
@@ -1285,8 +1196,7 @@ static void a_ghost_hides_nobody(sel_selector *s)
     CHECK(sees(s, fd, SEL_WRITE, 0));
 }
 
-static void a_duplicate_comes_back(sel_selector *s)
-{
+static void a_duplicate_comes_back(sel_selector *s) {
     int data, fd = make_event(), twin;
     CHECK(fd >= 0 && put(fd));
     EQUAL(sel_register(s, fd, SEL_READ, NULL), 0);
@@ -1301,8 +1211,7 @@ static void a_duplicate_comes_back(sel_selector *s)
     CHECK(rests(s, 50 * MS));
 }
 
-static void a_ghost_beside_a_file(sel_selector *s)
-{
+static void a_ghost_beside_a_file(sel_selector *s) {
     int file = make_file(), fd = leave_a_ghost(s, false);
     CHECK(fd >= 0);
     EQUAL(sel_register(s, file, SEL_READ, NULL), 0);
@@ -1313,8 +1222,7 @@ static void a_ghost_beside_a_file(sel_selector *s)
     CHECK(rests(s, 50 * MS));
 }
 
-static void a_ghost_takes_no_room(sel_selector *s)
-{
+static void a_ghost_takes_no_room(sel_selector *s) {
     int ready = make_event(), fd = leave_a_ghost(s, false);
     sel_event event;
     CHECK(fd >= 0 && put(ready));
@@ -1325,8 +1233,7 @@ static void a_ghost_takes_no_room(sel_selector *s)
     EQUAL(event.key.fd, ready);
 }
 
-static void a_ghost_when_no_descriptor_is_left(sel_selector *s)
-{
+static void a_ghost_when_no_descriptor_is_left(sel_selector *s) {
     int other = make_event(), fd = leave_a_ghost(s, false);
     CHECK(fd >= 0);
     EQUAL(sel_register(s, fd, SEL_READ, NULL), 0);
@@ -1344,8 +1251,7 @@ static void a_ghost_when_no_descriptor_is_left(sel_selector *s)
     CHECK(sees(s, fd, SEL_READ, 0));
 }
 
-static void a_ghost_hides_no_closed_one(sel_selector *s)
-{
+static void a_ghost_hides_no_closed_one(sel_selector *s) {
     int closed = make_event(), ready = make_event(), fd = leave_a_ghost(s, false);
     CHECK(fd >= 0 && put(ready));
     EQUAL(sel_register(s, closed, SEL_READ, NULL), 0);
@@ -1365,8 +1271,7 @@ static void a_ghost_hides_no_closed_one(sel_selector *s)
 
 /* ---- Files that are always ready. ---- */
 
-static void always_ready(sel_selector *s)
-{
+static void always_ready(sel_selector *s) {
     const int fds[] = {make_file(), own(open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
                        own(open("/dev/null", O_RDWR | O_CLOEXEC))};
     for (int i = 0; i < 3; i++) {
@@ -1385,8 +1290,7 @@ static void always_ready(sel_selector *s)
     }
 }
 
-static void file_ends_any_wait(sel_selector *s)
-{
+static void file_ends_any_wait(sel_selector *s) {
     int file = make_file(), idle = make_event();
     int64_t start = now();
     sel_event event;
@@ -1401,8 +1305,7 @@ static void file_ends_any_wait(sel_selector *s)
     CHECK(rests(s, 50 * MS));
 }
 
-static void files_and_sockets_share(sel_selector *s)
-{
+static void files_and_sockets_share(sel_selector *s) {
     int fds[6], seen[6] = {0};
     sel_event events[8];
     for (int i = 0; i < 6; i++) {
@@ -1423,8 +1326,7 @@ static void files_and_sockets_share(sel_selector *s)
     }
 }
 
-static void file_closed_while_registered(sel_selector *s)
-{
+static void file_closed_while_registered(sel_selector *s) {
     int ready = make_event(), file = make_file();
     CHECK(put(ready));
     EQUAL(sel_register(s, file, SEL_READ, NULL), 0);
@@ -1438,8 +1340,7 @@ static void file_closed_while_registered(sel_selector *s)
     CHECK(sees(s, ready, SEL_READ, 0));
 }
 
-static void file_becomes_a_socket(sel_selector *s)
-{
+static void file_becomes_a_socket(sel_selector *s) {
     int file = make_file();
     EQUAL(sel_register(s, file, SEL_READ, NULL), 0);
     CHECK(drop(file));
@@ -1456,8 +1357,7 @@ static void file_becomes_a_socket(sel_selector *s)
 
 /* ---- Many, and high numbers. ---- */
 
-static void nobody_starves(sel_selector *s)
-{
+static void nobody_starves(sel_selector *s) {
     enum { READY = 64 };
     const int sizes[] = {1, 7, 63, 64, 65};
     sel_event events[READY + 2];
@@ -1486,8 +1386,7 @@ static void nobody_starves(sel_selector *s)
     }
 }
 
-static void room_for_many(sel_selector *s)
-{
+static void room_for_many(sel_selector *s) {
     enum { ROOM = 100000 };
     sel_event *events = calloc(ROOM, sizeof *events);
     int fd = make_event(), count;
@@ -1499,8 +1398,7 @@ static void room_for_many(sel_selector *s)
     EQUAL(count, 1);
 }
 
-static void nine_thousand(sel_selector *s)
-{
+static void nine_thousand(sel_selector *s) {
     enum { PAIRS = 9000, READY = 100, STEP = 89 };
     static bool ready[PAIRS];
     static int pairs[PAIRS][2];
@@ -1530,8 +1428,7 @@ static void nine_thousand(sel_selector *s)
     CHECK(quiet(s));
 }
 
-static void high_numbers(sel_selector *s)
-{
+static void high_numbers(sel_selector *s) {
     const int numbers[] = {62, 63, 64, 65, 1022, 1023, 1024, 1025, 4095, 4096, 5000, 8191};
     enum { COUNT = sizeof numbers / sizeof *numbers };
     int ends[2], fds[COUNT], fd;
@@ -1576,23 +1473,20 @@ struct model {
 
 static uint64_t seed;
 
-static unsigned pick(unsigned below)
-{
+static unsigned pick(unsigned below) {
     seed ^= seed << 13;
     seed ^= seed >> 7;
     seed ^= seed << 17;
     return (unsigned)(seed >> 32) % below;
 }
 
-static uint32_t readiness(const struct model *m)
-{
+static uint32_t readiness(const struct model *m) {
     if (m->is_file)
         return m->events;
     return m->events & (m->state == EMPTY ? SEL_WRITE : m->state == SOME ? BOTH : SEL_READ);
 }
 
-static bool set_state(struct model *m, int state)
-{
+static bool set_state(struct model *m, int state) {
     uint64_t count = state == SOME ? 1 : UINT64_MAX - 1;
     if (m->is_file)
         return true;
@@ -1602,8 +1496,7 @@ static bool set_state(struct model *m, int state)
     return state == EMPTY || write(m->fd, &count, sizeof count) == (ssize_t)sizeof count;
 }
 
-static bool replace(sel_selector *s, struct model *m)
-{
+static bool replace(sel_selector *s, struct model *m) {
     bool unregister_first = pick(2);
     int fd = m->fd, result;
     if (!unregister_first && !drop(fd))
@@ -1622,8 +1515,7 @@ static bool replace(sel_selector *s, struct model *m)
     return m->fd >= 0;
 }
 
-static bool select_agrees(sel_selector *s, struct model *models)
-{
+static bool select_agrees(sel_selector *s, struct model *models) {
     sel_event events[POOL + 4];
     bool seen[POOL] = {false};
     int max = 1 + (int)pick(POOL + 4), ready = 0;
@@ -1646,8 +1538,7 @@ static bool select_agrees(sel_selector *s, struct model *models)
     return true;
 }
 
-static bool map_agrees(sel_selector *s, const struct model *models)
-{
+static bool map_agrees(sel_selector *s, const struct model *models) {
     sel_key keys[POOL];
     int count = sel_get_map(s, keys, POOL), registered = 0, last = 0;
     for (int i = 0; i < POOL; i++)
@@ -1666,8 +1557,7 @@ static bool map_agrees(sel_selector *s, const struct model *models)
     return true;
 }
 
-static bool random_step(sel_selector *s, struct model *models, int step)
-{
+static bool random_step(sel_selector *s, struct model *models, int step) {
     struct model *m = &models[pick(POOL)];
     uint32_t events = 1 + pick(3);
     void *data = (void *)(uintptr_t)step;
@@ -1694,19 +1584,14 @@ static bool random_step(sel_selector *s, struct model *models, int step)
         m->events = events;
         m->data = data;
         return result == 0;
-    case 3:
-        return set_state(m, (int)pick(3));
-    case 4:
-        return pick(4) != 0 || replace(s, m);
-    case 5:
-        return map_agrees(s, models);
-    default:
-        return select_agrees(s, models);
+    case 3: return set_state(m, (int)pick(3));
+    case 4: return pick(4) != 0 || replace(s, m);
+    case 5: return map_agrees(s, models);
+    default: return select_agrees(s, models);
     }
 }
 
-static void random_changes(sel_selector *s)
-{
+static void random_changes(sel_selector *s) {
     struct model models[POOL];
     const char *wish = getenv("CONFORMANCE_SEED");
     unsigned long long first = wish != NULL ? strtoull(wish, NULL, 0) : (unsigned long long)now();
@@ -1728,8 +1613,7 @@ static void random_changes(sel_selector *s)
 
 /* ---- Several selectors. ---- */
 
-static void two_are_independent(sel_selector *s)
-{
+static void two_are_independent(sel_selector *s) {
     int a, b, fd = make_event();
     sel_selector *other = open_selector(test.backend);
     CHECK(other != NULL && fd >= 0);
@@ -1753,8 +1637,7 @@ struct worker {
     int ends[2];
 };
 
-static void *work(void *argument)
-{
+static void *work(void *argument) {
     const struct worker *worker = argument;
     sel_selector *selector;
     sel_event event;
@@ -1768,8 +1651,7 @@ static void *work(void *argument)
     return good ? argument : NULL;
 }
 
-static void one_per_thread(sel_selector *s)
-{
+static void one_per_thread(sel_selector *s) {
     struct worker workers[4];
     int started = 0, good = 0;
     (void)s;
@@ -1787,13 +1669,11 @@ static void one_per_thread(sel_selector *s)
     EQUAL(good, 4);
 }
 
-static void name_is_told(sel_selector *s)
-{
+static void name_is_told(sel_selector *s) {
     CHECK(strcmp(sel_backend_name(s), test.backend) == 0);
 }
 
-static void descriptor_of_its_own(sel_selector *s)
-{
+static void descriptor_of_its_own(sel_selector *s) {
     int fd;
     if (!(test.capabilities & SEL_CAN_FILENO)) {
         REFUSED(sel_fileno(s), -ENOTSUP);
@@ -1805,12 +1685,11 @@ static void descriptor_of_its_own(sel_selector *s)
     EQUAL(sel_fileno(s), fd);
 }
 
-#define NEEDS_FILENO                            \
-    if (!(test.capabilities & SEL_CAN_FILENO))  \
+#define NEEDS_FILENO                           \
+    if (!(test.capabilities & SEL_CAN_FILENO)) \
     SKIP("the backend has no descriptor")
 
-static void nested(sel_selector *s)
-{
+static void nested(sel_selector *s) {
     sel_backend_info infos[MOST_BACKENDS];
     int fd = make_event(), inner;
     NEEDS_FILENO;
@@ -1834,8 +1713,7 @@ static void nested(sel_selector *s)
     }
 }
 
-static void nested_modify_is_seen_at_once(sel_selector *s)
-{
+static void nested_modify_is_seen_at_once(sel_selector *s) {
     int fd = make_event();
     sel_selector *outer = open_selector(test.backend);
     NEEDS_FILENO;
@@ -1848,8 +1726,7 @@ static void nested_modify_is_seen_at_once(sel_selector *s)
     CHECK(quiet(outer));
 }
 
-static void modify_before_fileno_counts(sel_selector *s)
-{
+static void modify_before_fileno_counts(sel_selector *s) {
     int fd = make_event();
     sel_selector *outer = open_selector(test.backend);
     NEEDS_FILENO;
@@ -1859,8 +1736,7 @@ static void modify_before_fileno_counts(sel_selector *s)
     CHECK(sees(outer, sel_fileno(s), SEL_READ, 0));
 }
 
-static void modify_of_closed_after_fileno(sel_selector *s)
-{
+static void modify_of_closed_after_fileno(sel_selector *s) {
     int closed = make_event(), ready = make_event();
     NEEDS_FILENO;
     CHECK(sel_fileno(s) >= 0 && put(ready));
@@ -1871,8 +1747,7 @@ static void modify_of_closed_after_fileno(sel_selector *s)
     CHECK(sees_invalid_beside(s, closed, BOTH, ready));
 }
 
-static void nested_ghost(sel_selector *s)
-{
+static void nested_ghost(sel_selector *s) {
     int inner, fd;
     sel_selector *outer = open_selector(test.backend);
     NEEDS_FILENO;
@@ -1890,8 +1765,7 @@ static void nested_ghost(sel_selector *s)
     CHECK(sees(outer, inner, SEL_READ, 0));
 }
 
-static void files_do_not_show_in_fileno(sel_selector *s)
-{
+static void files_do_not_show_in_fileno(sel_selector *s) {
     int file = make_file();
     struct pollfd look;
     if (strcmp(test.backend, "epoll") != 0)
@@ -1902,8 +1776,7 @@ static void files_do_not_show_in_fileno(sel_selector *s)
     CHECK(sees(s, file, SEL_READ, 0));
 }
 
-static void no_circle(sel_selector *s)
-{
+static void no_circle(sel_selector *s) {
     sel_selector *outer = open_selector(test.backend);
     if (strcmp(test.backend, "epoll") != 0)
         SKIP("a promise of the epoll backend only");
@@ -1914,8 +1787,7 @@ static void no_circle(sel_selector *s)
     CHECK(quiet(s));
 }
 
-static void out_of_descriptors(sel_selector *s)
-{
+static void out_of_descriptors(sel_selector *s) {
     int poison, result;
     sel_selector *other = (sel_selector *)&poison;
     (void)s;
@@ -1931,8 +1803,7 @@ static void out_of_descriptors(sel_selector *s)
 /* ---- The library as a whole. ---- */
 
 /* Tells which backend a list opens, NULL if none; *error is what sel_open() returned. */
-static const char *opens(const char *list, int *error)
-{
+static const char *opens(const char *list, int *error) {
     int poison;
     sel_selector *selector = (sel_selector *)&poison;
     const char *name;
@@ -1947,8 +1818,7 @@ static const char *opens(const char *list, int *error)
     return name;
 }
 
-static bool check_opens(int line, const char *list, const char *wanted)
-{
+static bool check_opens(int line, const char *list, const char *wanted) {
     int error;
     const char *name = opens(list, &error);
     if (error == 0 && wanted != NULL && strcmp(name, wanted) == 0)
@@ -1960,8 +1830,7 @@ static bool check_opens(int line, const char *list, const char *wanted)
 }
 
 /* A refusal has its value, and a line that has this in it, if not NULL. */
-static bool check_refuses(int line, const char *list, int wanted, const char *told)
-{
+static bool check_refuses(int line, const char *list, int wanted, const char *told) {
     int error;
     const char *name = opens(list, &error), *words = sel_last_error();
     if (error == wanted && name == NULL && *words != '\0' && strchr(words, '\n') == NULL &&
@@ -1972,19 +1841,18 @@ static bool check_refuses(int line, const char *list, int wanted, const char *to
     return false;
 }
 
-#define OPENS(list, wanted)                           \
-    do {                                              \
-        if (!check_opens(__LINE__, list, wanted))     \
-            return;                                   \
+#define OPENS(list, wanted)                       \
+    do {                                          \
+        if (!check_opens(__LINE__, list, wanted)) \
+            return;                               \
     } while (0)
-#define OPENS_NOT(list, error, told)                      \
-    do {                                                  \
-        if (!check_refuses(__LINE__, list, error, told))  \
-            return;                                       \
+#define OPENS_NOT(list, error, told)                     \
+    do {                                                 \
+        if (!check_refuses(__LINE__, list, error, told)) \
+            return;                                      \
     } while (0)
 
-static void version_is_that_of_the_header(sel_selector *s)
-{
+static void version_is_that_of_the_header(sel_selector *s) {
     char text[64];
     (void)s;
     snprintf(text, sizeof text, "%d.%d.%d", SEL_VERSION_MAJOR, SEL_VERSION_MINOR,
@@ -1993,10 +1861,9 @@ static void version_is_that_of_the_header(sel_selector *s)
     CHECK(strcmp(sel_version(), SEL_VERSION_STRING) == 0);
 }
 
-static void errors_have_names(sel_selector *s)
-{
-    const int errors[] = {EBADF, EINVAL, ENOENT, EEXIST, ENOMEM, ENOSPC, ELOOP, ENOTSUP, EMFILE,
-                          ENFILE, EPERM, 0};
+static void errors_have_names(sel_selector *s) {
+    const int errors[] = {EBADF, EINVAL,  ENOENT, EEXIST, ENOMEM, ENOSPC,
+                          ELOOP, ENOTSUP, EMFILE, ENFILE, EPERM,  0};
     const int absurd[] = {INT_MAX, INT_MIN, INT_MIN + 1, 4096, -4096, 99999, -99999};
     (void)s;
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
@@ -2010,16 +1877,14 @@ static void errors_have_names(sel_selector *s)
     }
 }
 
-static void *fail_in_a_thread(void *result)
-{
+static void *fail_in_a_thread(void *result) {
     bool empty = *sel_last_error() == '\0';
     bool failed = sel_get_map(NULL, NULL, 0) == -EINVAL;
     *(bool *)result = empty && failed && strcmp(sel_last_error(), sel_strerror(-EINVAL)) == 0;
     return NULL;
 }
 
-static void each_thread_has_its_last_error(sel_selector *s)
-{
+static void each_thread_has_its_last_error(sel_selector *s) {
     pthread_t thread;
     bool good = false;
     int fd = make_event();
@@ -2036,8 +1901,7 @@ static void each_thread_has_its_last_error(sel_selector *s)
     REFUSED(sel_select(s, NULL, 0, 0), -EINVAL);
 }
 
-static void backends_are_described(sel_selector *s)
-{
+static void backends_are_described(sel_selector *s) {
     sel_backend_info infos[MOST_BACKENDS], first[2];
     int count = sel_backends(NULL, 0);
     (void)s;
@@ -2064,8 +1928,7 @@ static void backends_are_described(sel_selector *s)
     REFUSED(sel_backends(NULL, -1), -EINVAL);
 }
 
-static void the_best_is_the_default(sel_selector *s)
-{
+static void the_best_is_the_default(sel_selector *s) {
     (void)s;
     OPENS(NULL, best_but(""));
     OPENS("-epoll", best_but("epoll"));
@@ -2073,8 +1936,7 @@ static void the_best_is_the_default(sel_selector *s)
     OPENS("-poll", best_but("poll"));
 }
 
-static void open_needs_out(sel_selector *s)
-{
+static void open_needs_out(sel_selector *s) {
     (void)s;
     errno = UNTOUCHED;
     EQUAL(sel_open(NULL, "poll"), -EINVAL);
@@ -2083,8 +1945,7 @@ static void open_needs_out(sel_selector *s)
     CHECK(*sel_last_error() != '\0');
 }
 
-static void lists_of_names(sel_selector *s)
-{
+static void lists_of_names(sel_selector *s) {
     (void)s;
     OPENS("poll", "poll");
     OPENS("  poll", "poll");
@@ -2095,19 +1956,17 @@ static void lists_of_names(sel_selector *s)
     OPENS("-epoll, -poll", "select");
 }
 
-static void malformed_lists(sel_selector *s)
-{
-    const char *const lists[] = {"", " ", ",", "epoll,,poll", "poll,", ",poll", "poll, ,select",
-                                 "-", "poll,-"};
+static void malformed_lists(sel_selector *s) {
+    const char *const lists[] = {
+        "", " ", ",", "epoll,,poll", "poll,", ",poll", "poll, ,select", "-", "poll,-"};
     (void)s;
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
         OPENS_NOT(lists[i], -EINVAL, NULL);
 }
 
-static void unknown_names(sel_selector *s)
-{
-    const char *const lists[] = {"nonsense", "nonsense,poll", "poll,nonsense", " nonsense ,poll",
-                                 "-nonsense", "poll,-nonsense"};
+static void unknown_names(sel_selector *s) {
+    const char *const lists[] = {"nonsense",        "nonsense,poll", "poll,nonsense",
+                                 " nonsense ,poll", "-nonsense",     "poll,-nonsense"};
     sel_backend_info infos[MOST_BACKENDS];
     (void)s;
     for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
@@ -2124,16 +1983,14 @@ static void unknown_names(sel_selector *s)
     OPENS_NOT("two\nlines", -ENOENT, NULL);
 }
 
-static void endless_name(sel_selector *s)
-{
+static void endless_name(sel_selector *s) {
     static char name[100000];
     (void)s;
     memset(name, 'x', sizeof name - 1);
     OPENS_NOT(name, -ENOENT, "poll");
 }
 
-static void names_that_cannot_be_used(sel_selector *s)
-{
+static void names_that_cannot_be_used(sel_selector *s) {
     char list[1024] = "";
     sel_backend_info infos[MOST_BACKENDS];
     (void)s;
@@ -2148,8 +2005,7 @@ static void names_that_cannot_be_used(sel_selector *s)
     OPENS_NOT(list, -ENOTSUP, NULL);
 }
 
-static void environment_chooses(sel_selector *s)
-{
+static void environment_chooses(sel_selector *s) {
     (void)s;
     if (getauxval(AT_SECURE))
         SKIP("a privileged process does not look at its environment");
@@ -2168,8 +2024,7 @@ static void environment_chooses(sel_selector *s)
     OPENS(NULL, best_but(""));
 }
 
-static void environment_is_refused(sel_selector *s)
-{
+static void environment_is_refused(sel_selector *s) {
     (void)s;
     if (getauxval(AT_SECURE))
         SKIP("a privileged process does not look at its environment");
@@ -2187,8 +2042,7 @@ static void environment_is_refused(sel_selector *s)
 }
 
 /* Every way to end that has a detail, told alike by each backend. */
-static void detail_is_the_same_everywhere(sel_selector *s)
-{
+static void detail_is_the_same_everywhere(sel_selector *s) {
     sel_backend_info infos[MOST_BACKENDS];
     int fds[8], count = 0, ends[2], refused = make_refused();
     (void)s;
@@ -2341,8 +2195,7 @@ enum {
 
 static int number, failures, skips;
 
-static void report(const char *group, const char *name)
-{
+static void report(const char *group, const char *name) {
     const char *line = test.failure;
     bool failed = *line != '\0';
     printf("%sok %d - %s: %s", failed ? "not " : "", ++number, group, name);
@@ -2361,21 +2214,18 @@ static void report(const char *group, const char *name)
     test.skip = NULL;
 }
 
-static void watchdog(int signal_number)
-{
+static void watchdog(int signal_number) {
     ssize_t ignored = write(STDOUT_FILENO, test.hung, strlen(test.hung));
     (void)signal_number;
     (void)ignored;
     _exit(1);
 }
 
-static void run(const char *group, const struct fact *fact)
-{
+static void run(const char *group, const struct fact *fact) {
     int before = open_descriptors(), after;
     sel_selector *selector = NULL;
-    snprintf(test.hung, sizeof test.hung,
-             "not ok %d - %s: %s\n# hangs for %d seconds\nBail out!\n", number + 1, group,
-             fact->name, HANG_SECONDS);
+    snprintf(test.hung, sizeof test.hung, "not ok %d - %s: %s\n# hangs for %d seconds\nBail out!\n",
+             number + 1, group, fact->name, HANG_SECONDS);
     alarm(HANG_SECONDS);
     if (test.backend == NULL || (selector = open_selector(test.backend)) != NULL)
         fact->prove(selector);
@@ -2388,8 +2238,7 @@ static void run(const char *group, const struct fact *fact)
 }
 
 /* Chooses the backend of the next tests; notes why it cannot be used. */
-static bool choose(const char *name)
-{
+static bool choose(const char *name) {
     sel_backend_info infos[MOST_BACKENDS];
     sel_selector *selector;
     test.backend = NULL;
@@ -2409,8 +2258,7 @@ static bool choose(const char *name)
     return false;
 }
 
-static void run_backend(const char *name)
-{
+static void run_backend(const char *name) {
     if (!choose(name)) {
         report(name, "can be used");
         return;
@@ -2420,8 +2268,7 @@ static void run_backend(const char *name)
     test.backend = NULL;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     sel_backend_info infos[MOST_BACKENDS];
     const char *names[MOST_BACKENDS];
     int count = 0, plan = LIBRARY_FACTS;
