@@ -23,8 +23,10 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,6 +35,7 @@
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/timerfd.h>
 #include <sys/wait.h>
@@ -1800,6 +1803,201 @@ static void out_of_descriptors(sel_selector *s) {
     CHECK(*sel_last_error() != '\0');
 }
 
+/* ---- Threads, wake-up, fork. ---- */
+
+/* A thread that waits in sel_select() without a limit. */
+struct waiter {
+    pthread_t thread;
+    sel_selector *selector;
+    atomic_int id;
+    sel_event event;
+    int result;
+};
+
+static void *wait_for_ever(void *argument) {
+    struct waiter *waiter = argument;
+    atomic_store(&waiter->id, (int)syscall(SYS_gettid));
+    waiter->result = sel_select(waiter->selector, &waiter->event, 1, SEL_FOREVER);
+    return NULL;
+}
+
+/* Whether a thread sleeps, in the kernel or for a lock. */
+static bool is_asleep(int id) {
+    char path[64], line[256] = "", *state;
+    FILE *file;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", id);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    state = fgets(line, sizeof line, file) == NULL ? NULL : strrchr(line, ')');
+    fclose(file);
+    return state != NULL && state[2] == 'S';
+}
+
+/* Starts a waiter and returns when it is blocked. */
+static bool start_waiter(struct waiter *waiter, sel_selector *selector) {
+    waiter->selector = selector;
+    atomic_init(&waiter->id, 0);
+    if (pthread_create(&waiter->thread, NULL, wait_for_ever, waiter) != 0)
+        return false;
+    while (atomic_load(&waiter->id) == 0 || !is_asleep(atomic_load(&waiter->id)))
+        sched_yield();
+    return true;
+}
+
+static void a_blocked_select_sees_changes(sel_selector *s) {
+    int event = make_event(), file = make_file();
+    struct waiter waiter;
+    CHECK(event >= 0 && file >= 0 && put(event));
+    CHECK(start_waiter(&waiter, s));
+    EQUAL(sel_register(s, event, SEL_READ, NULL), 0);
+    CHECK(pthread_join(waiter.thread, NULL) == 0);
+    EQUAL(waiter.result, 1);
+    EQUAL(waiter.event.key.fd, event);
+    CHECK(take(event));
+    CHECK(start_waiter(&waiter, s));
+    EQUAL(sel_modify(s, event, SEL_READ | SEL_WRITE, &test), 0);
+    CHECK(pthread_join(waiter.thread, NULL) == 0);
+    EQUAL(waiter.result, 1);
+    CHECK(waiter.event.key.data == &test);
+    EQUAL(sel_unregister(s, event, NULL), 0);
+    CHECK(start_waiter(&waiter, s));
+    EQUAL(sel_register(s, file, SEL_WRITE, NULL), 0);
+    CHECK(pthread_join(waiter.thread, NULL) == 0);
+    EQUAL(waiter.result, 1);
+    EQUAL(waiter.event.key.fd, file);
+}
+
+static void a_wakeup_ends_one_wait(sel_selector *s) {
+    struct waiter waiter;
+    sel_event event;
+    for (int i = 0; i < 3; i++) {
+        CHECK(start_waiter(&waiter, s));
+        EQUAL(sel_wakeup(s), 0);
+        CHECK(pthread_join(waiter.thread, NULL) == 0);
+        EQUAL(waiter.result, 0);
+    }
+    for (int i = 0; i < 3; i++)
+        EQUAL(sel_wakeup(s), 0);
+    EQUAL(sel_select(s, &event, 1, SEL_FOREVER), 0);
+    CHECK(rests(s, 20 * MS));
+    REFUSED(sel_wakeup(NULL), -EINVAL);
+}
+
+static sel_selector *to_be_woken;
+
+static void wake(int number) {
+    (void)number;
+    sel_wakeup(to_be_woken);
+}
+
+static void a_signal_handler_may_wake(sel_selector *s) {
+    struct sigaction action = {.sa_handler = wake}, before;
+    struct waiter waiter;
+    to_be_woken = s;
+    CHECK(sigaction(SIGUSR2, &action, &before) == 0);
+    CHECK(start_waiter(&waiter, s));
+    CHECK(pthread_kill(waiter.thread, SIGUSR2) == 0);
+    CHECK(pthread_join(waiter.thread, NULL) == 0);
+    CHECK(sigaction(SIGUSR2, &before, NULL) == 0);
+    EQUAL(waiter.result, 0);
+}
+
+static void close_ends_a_blocked_select(sel_selector *s) {
+    struct waiter waiter;
+    sel_selector *other = open_selector(test.backend);
+    (void)s;
+    CHECK(start_waiter(&waiter, other));
+    EQUAL(close_selector(other), 0);
+    CHECK(pthread_join(waiter.thread, NULL) == 0);
+    EQUAL(waiter.result, -ECANCELED);
+}
+
+/* Waits for a child and tells whether it was content. */
+static bool is_content(pid_t child) {
+    int status;
+    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 0;
+}
+
+/* What a child does with the selector of its parent: 0, or the line at which it went wrong. */
+static int use_in_child(sel_selector *s, int idle, int ready) {
+    sel_event event;
+    if (sel_register(s, ready, SEL_READ, NULL) != 0)
+        return __LINE__;
+    if (sel_modify(s, idle, SEL_READ | SEL_WRITE, NULL) != 0 || sel_unregister(s, idle, NULL) != 0)
+        return __LINE__;
+    if (sel_select(s, &event, 1, ENOUGH) != 1 || event.key.fd != ready)
+        return __LINE__;
+    if (sel_unregister(s, ready, NULL) != 0 || sel_wakeup(s) != 0)
+        return __LINE__;
+    if (sel_select(s, &event, 1, SEL_FOREVER) != 0)
+        return __LINE__;
+    return sel_close(s) == 0 ? 0 : __LINE__;
+}
+
+static void a_child_has_a_set_of_its_own(sel_selector *s) {
+    int idle = make_event(), ready = make_event();
+    struct waiter waiter;
+    pid_t child;
+    CHECK(idle >= 0 && ready >= 0 && put(ready));
+    EQUAL(sel_register(s, idle, SEL_READ, NULL), 0);
+    CHECK(start_waiter(&waiter, s));
+    child = fork();
+    if (child == 0)
+        _exit(use_in_child(s, idle, ready) != 0);
+    CHECK(is_content(child));
+    CHECK(is_asleep(atomic_load(&waiter.id)));
+    CHECK(put(idle));
+    CHECK(pthread_join(waiter.thread, NULL) == 0);
+    EQUAL(waiter.result, 1);
+    CHECK(take(idle));
+    CHECK(rests(s, 100 * MS));
+    CHECK(put(idle));
+    CHECK(sees(s, idle, SEL_READ, 0));
+}
+
+static void a_child_may_wake_and_close_at_once(sel_selector *s) {
+    int idle = make_event();
+    pid_t child;
+    CHECK(idle >= 0);
+    EQUAL(sel_register(s, idle, SEL_READ, NULL), 0);
+    child = fork();
+    if (child == 0)
+        _exit(sel_wakeup(s) != 0 || sel_wakeup(s) != 0 || sel_close(s) != 0);
+    CHECK(is_content(child));
+    CHECK(rests(s, 50 * MS));
+    CHECK(put(idle));
+    CHECK(sees(s, idle, SEL_READ, 0));
+}
+
+static void a_wakeup_in_a_child_is_kept(sel_selector *s) {
+    pid_t child = fork();
+    if (child == 0) {
+        sel_event event;
+        _exit(sel_wakeup(s) != 0 || sel_select(s, &event, 1, SEL_FOREVER) != 0);
+    }
+    CHECK(is_content(child));
+    CHECK(rests(s, 20 * MS));
+}
+
+static void a_child_keeps_what_was_closed_and_files(sel_selector *s) {
+    int event = make_event(), file = make_file();
+    pid_t child;
+    CHECK(event >= 0 && file >= 0);
+    EQUAL(sel_register(s, event, SEL_READ, NULL), 0);
+    EQUAL(sel_register(s, file, SEL_READ, NULL), 0);
+    child = fork();
+    if (child == 0) {
+        sel_event got[4];
+        close(event);
+        _exit(sel_select(s, got, 4, ENOUGH) != 2 || find(got, 2, event)->detail != SEL_INVALID ||
+              find(got, 2, file)->events != SEL_READ);
+    }
+    CHECK(is_content(child));
+    CHECK(sees(s, file, SEL_READ, 0));
+}
+
 /* ---- The library as a whole. ---- */
 
 /* Tells which backend a list opens, NULL if none; *error is what sel_open() returned. */
@@ -2186,6 +2384,14 @@ static const struct fact backend_facts[] = {
     {"files do not make sel_fileno readable", files_do_not_show_in_fileno},
     {"a circle of selectors is refused", no_circle},
     {"no descriptors left", out_of_descriptors},
+    {"what a thread changes ends another's wait", a_blocked_select_sees_changes},
+    {"a wake-up ends one wait", a_wakeup_ends_one_wait},
+    {"a signal handler may wake", a_signal_handler_may_wake},
+    {"close ends another thread's wait", close_ends_a_blocked_select},
+    {"a fork's child has a set of its own", a_child_has_a_set_of_its_own},
+    {"a fork's child may wake and close at once", a_child_may_wake_and_close_at_once},
+    {"a wake-up in a fork's child is kept", a_wakeup_in_a_child_is_kept},
+    {"a fork's child has files and closed ones", a_child_keeps_what_was_closed_and_files},
 };
 
 enum {

@@ -348,12 +348,12 @@ package final class SelectorCore: @unchecked Sendable {
             if duties.contains(.close) { throw SystemError(ECANCELED) }
             // All the time another thread was waiting, and had what was ready.
             if gate.isWaiting { return 0 }
+            try rebuildIfNeeded()
+            try applyChanges()
             if duties.contains(.wakeUp) {
                 duties.remove(.wakeUp)
                 return 0
             }
-            try rebuildIfNeeded()
-            try applyChanges()
             do throws(SystemError) {
                 let count = try collectFromAll(into: events, max: max, timeout: remaining)
                 if count > 0 {
