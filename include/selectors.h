@@ -27,6 +27,11 @@
  * once, one waits for the other. An event that a thread has in its hands already is not called
  * back when another thread unregisters the descriptor.
  *
+ * Fork. The child may go on with its copy of a selector; the first call that needs the kernel gives
+ * it a set of its own, and the parent never notices. That call may fail with -EMFILE or -ENFILE. In
+ * the child, a selector that watches another one by sel_fileno() has to be used after that one.
+ * Children of vfork(), _Fork() or bare clone() may only close it.
+ *
  * Environment. SELECTORS_BACKEND chooses the backend, see sel_open().
  *
  * This file is C99 and C++11.

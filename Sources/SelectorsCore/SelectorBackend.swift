@@ -51,7 +51,8 @@ public struct BackendCapabilities: OptionSet, Equatable, Sendable {
 /// keeps registrations, deadlines and fairness among what several waits report. It promises its
 /// backend that
 ///
-/// 1. calls come one at a time;
+/// 1. calls come one at a time, but for `add`, `modify` and `remove` during a `wait` if the backend
+///    is ``BackendCapabilities/concurrent``;
 /// 2. `fd` is not negative, and at most one `add` of a number is in force;
 /// 3. `modify` and `remove` name a number whose `add` succeeded and that was not removed since,
 ///    though the file behind it may have been closed or replaced by then;

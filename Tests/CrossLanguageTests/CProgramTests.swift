@@ -71,10 +71,11 @@ import Testing
     private var sanitizerFlags: [String] {
         for (symbol, name) in [("__tsan_init", "thread"), ("__asan_init", "address")]
         where dlsym(nil, symbol) != nil {
-            let maps = (try? String(contentsOfFile: "/proc/self/maps", encoding: .utf8)) ?? ""
-            let dispatch = maps.split(whereSeparator: \.isWhitespace)
-                .first { $0.hasSuffix("/libdispatch.so") }
-            let runtime = dispatch.map { String($0.dropLast("/libdispatch.so".count)) } ?? ""
+            let maps = FileHandle(forReadingAtPath: "/proc/self/maps")?.readDataToEndOfFile()
+            let files = String(decoding: maps ?? Data(), as: UTF8.self).split(separator: "\n")
+                .compactMap { $0.split(separator: " ").last }
+            let dispatch = files.first { $0.hasSuffix("/libdispatch.so") } ?? "/"
+            let runtime = URL(filePath: String(dispatch)).deletingLastPathComponent().path
             return [
                 "CC=clang", "CFLAGS=-O1 -g -fsanitize=\(name)", "c_tests=conformance",
                 "LDLIBS=-L\(runtime) -Wl,-rpath,\(runtime) -ldispatch -lBlocksRuntime",
