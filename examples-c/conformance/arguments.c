@@ -1,0 +1,91 @@
+/*
+ * arguments.c - proves that wrong arguments are refused and change nothing.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "helpers.h"
+
+#include <limits.h>
+
+static void null_selector_is_refused(void) {
+    sel_event event;
+    sel_key key;
+    REFUSED(sel_register(NULL, 0, SEL_READ, NULL), -EINVAL);
+    REFUSED(sel_modify(NULL, 0, SEL_READ, NULL), -EINVAL);
+    REFUSED(sel_unregister(NULL, 0, &key), -EINVAL);
+    REFUSED(sel_select(NULL, &event, 1, 0), -EINVAL);
+    REFUSED(sel_get_key(NULL, 0, &key), -EINVAL);
+    REFUSED(sel_get_map(NULL, &key, 1), -EINVAL);
+    REFUSED(sel_fileno(NULL), -EINVAL);
+    CHECK(sel_backend_name(NULL) == NULL);
+    OK(sel_close(NULL));
+}
+
+static void negative_descriptors_are_refused(sel_selector *selector) {
+    const int fds[] = {-1, -2, INT_MIN};
+    sel_key key;
+    for (int i = 0; i < LENGTH(fds); i++) {
+        REFUSED(sel_register(selector, fds[i], SEL_READ, NULL), -EINVAL);
+        REFUSED(sel_modify(selector, fds[i], SEL_READ, NULL), -EINVAL);
+        REFUSED(sel_unregister(selector, fds[i], NULL), -EINVAL);
+        REFUSED(sel_get_key(selector, fds[i], &key), -EINVAL);
+    }
+    EQUAL(sel_get_map(selector, NULL, 0), 0);
+}
+
+static void register_refuses_no_events_and_unknown_ones(sel_selector *selector) {
+    int fd = make_event();
+    sel_key key;
+    CHECK(fd >= 0);
+    REFUSED(sel_register(selector, fd, 0, NULL), -EINVAL);
+    for (uint32_t unknown = SEL_WRITE << 1; unknown != 0; unknown <<= 1) {
+        REFUSED(sel_register(selector, fd, unknown, NULL), -EINVAL);
+        REFUSED(sel_register(selector, fd, unknown | SEL_READ, NULL), -EINVAL);
+    }
+    REFUSED(sel_get_key(selector, fd, &key), -ENOENT);
+    EQUAL(sel_get_map(selector, NULL, 0), 0);
+    OK(sel_register(selector, fd, SEL_WRITE, NULL));
+}
+
+static void modify_refuses_no_events_and_unknown_ones(sel_selector *selector) {
+    int data, other, fd = make_ready_event();
+    OK(sel_register(selector, fd, SEL_READ, &data));
+    REFUSED(sel_modify(selector, fd, 0, &other), -EINVAL);
+    for (uint32_t unknown = SEL_WRITE << 1; unknown != 0; unknown <<= 1)
+        REFUSED(sel_modify(selector, fd, unknown | SEL_WRITE, &other), -EINVAL);
+    CHECK(key_is(selector, fd, SEL_READ, &data));
+    CHECK(sees(selector, fd, SEL_READ, 0));
+}
+
+static void select_refuses_no_room(sel_selector *selector) {
+    sel_event event;
+    int fd = watch(selector, make_ready_event(), SEL_READ);
+    REFUSED(sel_select(selector, &event, 0, 0), -EINVAL);
+    REFUSED(sel_select(selector, &event, -1, 0), -EINVAL);
+    REFUSED(sel_select(selector, &event, INT_MIN, SEL_FOREVER), -EINVAL);
+    REFUSED(sel_select(selector, NULL, 1, 0), -EINVAL);
+    REFUSED(sel_select(selector, NULL, 0, SEL_FOREVER), -EINVAL);
+    CHECK(sees(selector, fd, SEL_READ, 0));
+}
+
+static void get_refuses_no_room(sel_selector *selector) {
+    sel_key key;
+    int fd = watch(selector, make_event(), SEL_READ);
+    REFUSED(sel_get_key(selector, fd, NULL), -EINVAL);
+    REFUSED(sel_get_map(selector, &key, -1), -EINVAL);
+    REFUSED(sel_get_map(selector, NULL, -1), -EINVAL);
+    REFUSED(sel_get_map(selector, NULL, 1), -EINVAL);
+    EQUAL(sel_get_map(selector, NULL, 0), 1);
+}
+
+const struct fact arguments_facts[] = {
+    FACT_ALONE("a NULL selector is refused", null_selector_is_refused),
+    FACT("negative descriptors are refused", negative_descriptors_are_refused),
+    FACT("register refuses no events and unknown ones",
+         register_refuses_no_events_and_unknown_ones),
+    FACT("modify refuses no events and unknown ones, changes nothing",
+         modify_refuses_no_events_and_unknown_ones),
+    FACT("select refuses no room for events", select_refuses_no_room),
+    FACT("get_key and get_map refuse no room for keys", get_refuses_no_room),
+    END_OF_FACTS,
+};

@@ -1,0 +1,214 @@
+/*
+ * closed.c - proves what becomes of a descriptor that is closed while it is registered, of its
+ * number, and of its file, which may live on in a duplicate.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "helpers.h"
+
+static void closed_one_blinds_no_other(sel_selector *selector) {
+    int ready = watch(selector, make_ready_event(), SEL_READ);
+    int closed = watch(selector, make_ready_event(), SEL_READ);
+    int idle = watch(selector, make_event(), SEL_READ);
+    CHECK(drop(closed));
+    for (int i = 0; i < 3; i++) {
+        if (test.capabilities & SEL_CAN_CONCURRENT)
+            CHECK(sees(selector, ready, SEL_READ, 0));
+        else
+            CHECK(sees_invalid_beside(selector, closed, SEL_READ, ready));
+    }
+    CHECK(key_is(selector, closed, SEL_READ, NULL));
+    OK(sel_unregister(selector, closed, NULL));
+    CHECK(sees(selector, ready, SEL_READ, 0));
+    CHECK(take(ready) && put(idle));
+    CHECK(sees(selector, idle, SEL_READ, 0));
+}
+
+static void closed_then_modified_is_invalid(sel_selector *selector) {
+    int data, ready = watch(selector, make_ready_event(), SEL_READ);
+    int closed = watch(selector, make_event(), SEL_READ);
+    CHECK(drop(closed));
+    OK(sel_modify(selector, closed, SEL_READ, &data));
+    OK(sel_modify(selector, closed, BOTH, NULL));
+    OK(sel_modify(selector, closed, SEL_READ, &data));
+    if (test.capabilities & SEL_CAN_CONCURRENT)
+        CHECK(sees(selector, ready, SEL_READ, 0)); /* the kernel has not been told anything */
+    OK(sel_modify(selector, closed, BOTH, NULL));
+    for (int i = 0; i < 3; i++)
+        CHECK(sees_invalid_beside(selector, closed, BOTH, ready));
+    OK(sel_modify(selector, closed, SEL_WRITE, NULL));
+    CHECK(sees_invalid_beside(selector, closed, SEL_WRITE, ready));
+    OK(sel_unregister(selector, closed, NULL));
+    CHECK(sees(selector, ready, SEL_READ, 0));
+    EQUAL(make_event(), closed);
+    OK(sel_register(selector, closed, SEL_READ, NULL));
+    CHECK(sees(selector, ready, SEL_READ, 0));
+}
+
+static void invalid_one_starves_no_other(sel_selector *selector) {
+    int closed = watch(selector, make_event(), SEL_READ);
+    int ready = watch(selector, make_ready_event(), SEL_READ);
+    bool seen_ready = false, seen_closed = false;
+    CHECK(drop(closed));
+    OK(sel_modify(selector, closed, SEL_WRITE, NULL));
+    for (int i = 0; i < 6; i++) {
+        sel_event event;
+        EQUAL(sel_select(selector, &event, 1, ENOUGH), 1);
+        seen_ready |= event.key.fd == ready;
+        seen_closed |= event.key.fd == closed && event.detail == SEL_INVALID;
+    }
+    CHECK(seen_ready);
+    CHECK(seen_closed);
+}
+
+static void unregister_works_after_close_and_reuse(sel_selector *selector) {
+    int data, ends[2], fd = make_ready_event();
+    sel_key old;
+    watch(selector, make_event(), SEL_READ);
+    OK(sel_register(selector, fd, SEL_READ, &data));
+    CHECK(sees(selector, fd, SEL_READ, 0));
+    CHECK(drop(fd));
+    CHECK(make_pipe(ends));
+    EQUAL(ends[0], fd);
+    OK(sel_unregister(selector, fd, &old));
+    CHECK(old.fd == fd && old.events == SEL_READ && old.data == &data);
+    CHECK(quiet(selector));
+    OK(sel_register(selector, fd, SEL_READ, NULL));
+    CHECK(quiet(selector));
+    CHECK(put(ends[1]));
+    CHECK(sees(selector, fd, SEL_READ, 0));
+}
+
+static void ghost_is_silent_after_unregister(sel_selector *selector) {
+    for (int reuse_first = 0; reuse_first < 2; reuse_first++) {
+        int fd = leave_a_ghost(selector, reuse_first);
+        CHECK(fd >= 0 && rests(selector, 100 * MS));
+        OK(sel_register(selector, fd, SEL_READ, NULL));
+        CHECK(quiet(selector));
+        CHECK(rests(selector, 100 * MS));
+        CHECK(put(fd));
+        CHECK(sees(selector, fd, SEL_READ, 0));
+        OK(sel_unregister(selector, fd, NULL));
+    }
+}
+
+static void ghost_hides_no_other(sel_selector *selector) {
+    int fd = leave_a_ghost(selector, false), other = watch(selector, make_event(), SEL_READ);
+    int timer = make_timer(20 * MS);
+    sel_event event;
+    OK(sel_register(selector, fd, SEL_READ, NULL));
+    OK(sel_register(selector, timer, SEL_READ, NULL));
+    OK(sel_modify(selector, timer, BOTH, &timer));
+    EQUAL(sel_select(selector, &event, 1, SEL_FOREVER), 1);
+    CHECK(event.key.fd == timer && event.key.data == &timer && event.events == SEL_READ);
+    OK(sel_unregister(selector, timer, NULL));
+    CHECK(put(other));
+    CHECK(sees(selector, other, SEL_READ, 0));
+    OK(sel_modify(selector, fd, BOTH, NULL));
+    OK(sel_unregister(selector, other, NULL));
+    CHECK(sees(selector, fd, SEL_WRITE, 0));
+}
+
+static void ghost_can_be_registered_again(sel_selector *selector) {
+    int data, fd = watch(selector, make_ready_event(), SEL_READ), twin = duplicate(fd);
+    CHECK(twin >= 0 && drop(fd));
+    OK(sel_unregister(selector, fd, NULL));
+    EQUAL(duplicate(twin), fd);
+    OK(sel_register(selector, fd, BOTH, &data));
+    CHECK(sees(selector, fd, BOTH, 0));
+    CHECK(key_is(selector, fd, BOTH, &data));
+    OK(sel_unregister(selector, fd, NULL));
+    CHECK(rests(selector, 50 * MS));
+}
+
+static void ghost_is_silent_beside_a_file(sel_selector *selector) {
+    int fd = leave_a_ghost(selector, false), file = watch(selector, make_file(), SEL_READ);
+    OK(sel_register(selector, fd, SEL_READ, NULL));
+    for (int i = 0; i < 4; i++)
+        CHECK(sees(selector, file, SEL_READ, 0));
+    OK(sel_unregister(selector, file, NULL));
+    CHECK(rests(selector, 50 * MS));
+}
+
+static void ghost_takes_no_room(sel_selector *selector) {
+    int fd = leave_a_ghost(selector, false), ready = watch(selector, make_ready_event(), SEL_READ);
+    sel_event event;
+    CHECK(fd >= 0);
+    for (int i = 0; i < 2; i++) {
+        EQUAL(sel_select(selector, &event, 1, 0), 1);
+        EQUAL(event.key.fd, ready);
+    }
+}
+
+static void ghost_is_silent_when_no_descriptor_is_left(sel_selector *selector) {
+    int fd = leave_a_ghost(selector, false), other = make_event();
+    OK(sel_register(selector, fd, SEL_READ, NULL));
+    CHECK(use_up_descriptors());
+    for (int i = 0; i < 3; i++) {
+        int result = look(selector);
+        CHECK(result == 0 || result == -EMFILE);
+    }
+    CHECK(setrlimit(RLIMIT_NOFILE, &test.limit) == 0);
+    CHECK(rests(selector, 50 * MS));
+    OK(sel_register(selector, other, SEL_READ, NULL));
+    CHECK(put(other));
+    CHECK(sees(selector, other, SEL_READ, 0));
+    CHECK(take(other) && put(fd));
+    CHECK(sees(selector, fd, SEL_READ, 0));
+}
+
+static void ghost_is_silent_beside_a_closed_one(sel_selector *selector) {
+    int fd = leave_a_ghost(selector, false), closed = watch(selector, make_event(), SEL_READ);
+    int ready = watch(selector, make_ready_event(), SEL_READ);
+    OK(sel_register(selector, fd, SEL_READ, NULL));
+    CHECK(drop(closed));
+    for (int i = 0; i < 3; i++) {
+        sel_event got[8];
+        int count = sel_select(selector, got, 8, ENOUGH);
+        const sel_event *event = find(got, count, ready);
+        CHECK(event != NULL && event->events == SEL_READ && event->detail == 0);
+        CHECK(find(got, count, fd) == NULL);
+    }
+    OK(sel_unregister(selector, closed, NULL));
+    CHECK(sees(selector, ready, SEL_READ, 0));
+}
+
+static void modify_after_reuse_is_about_the_new_file(sel_selector *selector) {
+    const uint32_t masks[][2] = {{SEL_READ, BOTH}, {BOTH, SEL_READ}};
+    for (int i = 0; i < LENGTH(masks); i++) {
+        int old, new, fd = make_ready_event();
+        OK(sel_register(selector, fd, masks[i][0], &old));
+        CHECK(sees(selector, fd, masks[i][0], 0));
+        CHECK(duplicate(fd) >= 0 && drop(fd)); /* which stays readable and writable */
+        EQUAL(make_event(), fd);
+        OK(sel_modify(selector, fd, masks[i][1], &new));
+        if (masks[i][1] & SEL_WRITE)
+            CHECK(sees(selector, fd, SEL_WRITE, 0));
+        OK(sel_modify(selector, fd, SEL_READ, &new));
+        CHECK(quiet(selector));
+        CHECK(rests(selector, 100 * MS));
+        CHECK(put(fd));
+        CHECK(sees(selector, fd, SEL_READ, 0));
+        CHECK(key_is(selector, fd, SEL_READ, &new));
+        OK(sel_unregister(selector, fd, NULL));
+        CHECK(rests(selector, 50 * MS));
+    }
+}
+
+const struct fact closed_facts[] = {
+    FACT("closed while registered blinds no other", closed_one_blinds_no_other),
+    FACT("closed while registered, then modified, is invalid", closed_then_modified_is_invalid),
+    FACT("an invalid descriptor starves no other", invalid_one_starves_no_other),
+    FACT("unregister after close and reuse", unregister_works_after_close_and_reuse),
+    FACT("modify after close and reuse is about the new file",
+         modify_after_reuse_is_about_the_new_file),
+    FACT("unregister ends it though a duplicate lives on", ghost_is_silent_after_unregister),
+    FACT("a duplicate that lives on hides no other", ghost_hides_no_other),
+    FACT("a duplicate comes back to its number", ghost_can_be_registered_again),
+    FACT("a duplicate that lives on beside a file", ghost_is_silent_beside_a_file),
+    FACT("a duplicate that lives on takes no room", ghost_takes_no_room),
+    FACT("a duplicate that lives on, no descriptor left",
+         ghost_is_silent_when_no_descriptor_is_left),
+    FACT("a duplicate that lives on beside a closed one", ghost_is_silent_beside_a_closed_one),
+    END_OF_FACTS,
+};

@@ -1,0 +1,105 @@
+/*
+ * main.c - proves that a backend keeps the contract of selectors.h.
+ *
+ *     conformance              every backend that can be used here
+ *     conformance poll mine    these, by name
+ *
+ * Speaks TAP: one line per test, after a failed one where and what. The exit status is 0 if all
+ * went well. Each test gets a fresh selector, and fails if it leaves more open descriptors, or
+ * fewer, than it found. CONFORMANCE_SEED in the environment repeats the random test of an
+ * earlier run, which prints its seed when it fails.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "helpers.h"
+
+#include <stdio.h>
+#include <string.h>
+
+extern const struct fact library_facts[], detail_facts[];
+extern const struct fact arguments_facts[], registration_facts[], readiness_facts[],
+    timeouts_facts[], hangup_facts[], closed_facts[], files_facts[], many_facts[], random_facts[],
+    nesting_facts[], exhaustion_facts[], threads_facts[];
+
+static const struct fact *const of_the_library[] = {library_facts, detail_facts, NULL};
+
+static const struct fact *const of_a_backend[] = {
+    arguments_facts,
+    registration_facts,
+    readiness_facts,
+    timeouts_facts,
+    hangup_facts,
+    closed_facts,
+    files_facts,
+    many_facts,
+    random_facts,
+    nesting_facts,
+    exhaustion_facts,
+    threads_facts,
+    NULL,
+};
+
+static int count_facts(const struct fact *const *themes) {
+    int count = 0;
+    for (; *themes != NULL; themes++)
+        for (const struct fact *fact = *themes; fact->name != NULL; fact++)
+            count++;
+    return count;
+}
+
+static void run_facts(const char *group, const struct fact *const *themes) {
+    for (; *themes != NULL; themes++)
+        for (const struct fact *fact = *themes; fact->name != NULL; fact++)
+            run(group, fact);
+}
+
+/* Chooses the backend of the next tests; notes why it cannot be used. */
+static bool choose(const char *name) {
+    sel_backend_info infos[MOST_BACKENDS];
+    sel_selector *selector;
+    if (sel_open(&selector, name) != 0) {
+        note("%s", sel_last_error());
+        return false;
+    }
+    sel_close(selector);
+    for (int i = 0, count = backends(infos); i < count; i++) {
+        if (strcmp(infos[i].name, name) == 0) {
+            test.backend = infos[i].name;
+            test.capabilities = infos[i].capabilities;
+            return true;
+        }
+    }
+    note("\"%s\" is not the name of one backend", name);
+    return false;
+}
+
+int main(int argc, char **argv) {
+    const char *names[MOST_BACKENDS];
+    int count = 0, plan = count_facts(of_the_library);
+    if (argc > MOST_BACKENDS) {
+        fprintf(stderr, "usage: conformance [BACKEND...]\n");
+        return 2;
+    }
+    start_harness();
+
+    for (int i = 1; i < argc; i++)
+        names[count++] = argv[i];
+    if (argc <= 1)
+        count = usable_backends(names);
+    for (int i = 0; i < count; i++)
+        plan += choose(names[i]) ? count_facts(of_a_backend) : 1;
+    test.backend = NULL;
+    test.failure[0] = '\0';
+
+    printf("1..%d\n", plan);
+    run_facts("library", of_the_library);
+    for (int i = 0; i < count; i++) {
+        if (choose(names[i]))
+            run_facts(names[i], of_a_backend);
+        else
+            report(names[i], "can be used");
+    }
+    printf("# %d tests: %d passed, %d failed, %d skipped\n", tally.all,
+           tally.all - tally.failed - tally.skipped, tally.failed, tally.skipped);
+    return tally.failed != 0 || count == 0;
+}

@@ -1,0 +1,203 @@
+/*
+ * threads.c - proves that one thread's change or wake-up ends another's wait, and what a fork's child may do.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "helpers.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* A thread that waits in sel_select() without a limit. */
+struct waiter {
+    pthread_t thread;
+    sel_selector *selector;
+    atomic_int id;
+    sel_event event;
+    int result;
+};
+
+static void *wait_for_ever(void *argument) {
+    struct waiter *waiter = argument;
+    atomic_store(&waiter->id, (int)syscall(SYS_gettid));
+    waiter->result = sel_select(waiter->selector, &waiter->event, 1, SEL_FOREVER);
+    return NULL;
+}
+
+/* Whether a thread sleeps, in the kernel or for a lock. */
+static bool is_asleep(int id) {
+    char path[64], line[256] = "", *state;
+    FILE *file;
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", id);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    state = fgets(line, sizeof line, file) == NULL ? NULL : strrchr(line, ')');
+    fclose(file);
+    return state != NULL && state[2] == 'S';
+}
+
+/* Starts a waiter and returns when it is blocked. */
+static bool start_waiter(struct waiter *waiter, sel_selector *selector) {
+    waiter->selector = selector;
+    atomic_init(&waiter->id, 0);
+    if (pthread_create(&waiter->thread, NULL, wait_for_ever, waiter) != 0)
+        return false;
+    while (atomic_load(&waiter->id) == 0 || !is_asleep(atomic_load(&waiter->id)))
+        sched_yield();
+    return true;
+}
+
+/* What its sel_select() returned, once it has. */
+static int result_of(struct waiter *waiter) {
+    return pthread_join(waiter->thread, NULL) == 0 ? waiter->result : -1;
+}
+
+static sel_selector *to_be_woken;
+
+static void wake(int number) {
+    (void)number;
+    sel_wakeup(to_be_woken);
+}
+
+static void blocked_select_sees_changes(sel_selector *selector) {
+    int event = make_ready_event(), file = make_file();
+    struct waiter waiter;
+    CHECK(start_waiter(&waiter, selector));
+    OK(sel_register(selector, event, SEL_READ, NULL));
+    EQUAL(result_of(&waiter), 1);
+    EQUAL(waiter.event.key.fd, event);
+    CHECK(take(event));
+    CHECK(start_waiter(&waiter, selector));
+    OK(sel_modify(selector, event, BOTH, &test));
+    EQUAL(result_of(&waiter), 1);
+    CHECK(waiter.event.key.data == &test);
+    OK(sel_unregister(selector, event, NULL));
+    CHECK(start_waiter(&waiter, selector));
+    OK(sel_register(selector, file, SEL_WRITE, NULL));
+    EQUAL(result_of(&waiter), 1);
+    EQUAL(waiter.event.key.fd, file);
+}
+
+static void wakeup_ends_one_wait(sel_selector *selector) {
+    struct waiter waiter;
+    sel_event event;
+    for (int i = 0; i < 3; i++) {
+        CHECK(start_waiter(&waiter, selector));
+        OK(sel_wakeup(selector));
+        EQUAL(result_of(&waiter), 0);
+    }
+    for (int i = 0; i < 3; i++)
+        OK(sel_wakeup(selector));
+    EQUAL(sel_select(selector, &event, 1, SEL_FOREVER), 0);
+    CHECK(rests(selector, 20 * MS));
+    REFUSED(sel_wakeup(NULL), -EINVAL);
+}
+
+static void signal_handler_may_wake(sel_selector *selector) {
+    struct sigaction action = {.sa_handler = wake}, before;
+    struct waiter waiter;
+    to_be_woken = selector;
+    CHECK(sigaction(SIGUSR2, &action, &before) == 0);
+    CHECK(start_waiter(&waiter, selector));
+    CHECK(pthread_kill(waiter.thread, SIGUSR2) == 0);
+    EQUAL(result_of(&waiter), 0);
+    CHECK(sigaction(SIGUSR2, &before, NULL) == 0);
+}
+
+static void close_ends_a_blocked_select(sel_selector *selector) {
+    struct waiter waiter;
+    CHECK(start_waiter(&waiter, selector));
+    OK(close_selector(selector));
+    EQUAL(result_of(&waiter), -ECANCELED);
+}
+
+/* Waits for a child and tells whether it was content. */
+static bool is_content(pid_t child) {
+    int status;
+    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 0;
+}
+
+/* What a child does with the selector of its parent. */
+static bool use_in_child(sel_selector *selector, int idle, int ready) {
+    sel_event event;
+    return sel_register(selector, ready, SEL_READ, NULL) == 0 &&
+           sel_modify(selector, idle, BOTH, NULL) == 0 &&
+           sel_unregister(selector, idle, NULL) == 0 &&
+           sel_select(selector, &event, 1, ENOUGH) == 1 && event.key.fd == ready &&
+           sel_unregister(selector, ready, NULL) == 0 && sel_wakeup(selector) == 0 &&
+           sel_select(selector, &event, 1, SEL_FOREVER) == 0 && sel_close(selector) == 0;
+}
+
+static void child_has_a_set_of_its_own(sel_selector *selector) {
+    int idle = watch(selector, make_event(), SEL_READ), ready = make_ready_event();
+    struct waiter waiter;
+    pid_t child;
+    CHECK(start_waiter(&waiter, selector));
+    child = fork();
+    if (child == 0)
+        _exit(!use_in_child(selector, idle, ready));
+    CHECK(is_content(child));
+    CHECK(is_asleep(atomic_load(&waiter.id)));
+    CHECK(put(idle));
+    EQUAL(result_of(&waiter), 1);
+    CHECK(take(idle));
+    CHECK(rests(selector, 100 * MS));
+    CHECK(put(idle));
+    CHECK(sees(selector, idle, SEL_READ, 0));
+}
+
+static void child_may_wake_and_close_at_once(sel_selector *selector) {
+    int idle = watch(selector, make_event(), SEL_READ);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(sel_wakeup(selector) != 0 || sel_wakeup(selector) != 0 || sel_close(selector) != 0);
+    CHECK(is_content(child));
+    CHECK(rests(selector, 50 * MS));
+    CHECK(put(idle));
+    CHECK(sees(selector, idle, SEL_READ, 0));
+}
+
+static void wakeup_in_a_child_is_kept(sel_selector *selector) {
+    pid_t child = fork();
+    if (child == 0) {
+        sel_event event;
+        _exit(sel_wakeup(selector) != 0 || sel_select(selector, &event, 1, SEL_FOREVER) != 0);
+    }
+    CHECK(is_content(child));
+    CHECK(rests(selector, 20 * MS));
+}
+
+static void child_keeps_files_and_closed_ones(sel_selector *selector) {
+    int closed = watch(selector, make_event(), SEL_READ);
+    int file = watch(selector, make_file(), SEL_READ);
+    pid_t child = fork();
+    if (child == 0) {
+        sel_event got[4];
+        close(closed);
+        _exit(sel_select(selector, got, 4, ENOUGH) != 2 ||
+              find(got, 2, closed)->detail != SEL_INVALID ||
+              find(got, 2, file)->events != SEL_READ);
+    }
+    CHECK(is_content(child));
+    CHECK(sees(selector, file, SEL_READ, 0));
+}
+
+const struct fact threads_facts[] = {
+    FACT("what a thread changes ends another's wait", blocked_select_sees_changes),
+    FACT("a wake-up ends one wait", wakeup_ends_one_wait),
+    FACT("a signal handler may wake", signal_handler_may_wake),
+    FACT("close ends another thread's wait", close_ends_a_blocked_select),
+    FACT("a fork's child has a set of its own", child_has_a_set_of_its_own),
+    FACT("a fork's child may wake and close at once", child_may_wake_and_close_at_once),
+    FACT("a wake-up in a fork's child is kept", wakeup_in_a_child_is_kept),
+    FACT("a fork's child has files and closed ones", child_keeps_files_and_closed_ones),
+    END_OF_FACTS,
+};
