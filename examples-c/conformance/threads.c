@@ -1,5 +1,6 @@
 /*
- * threads.c - proves that one thread's change or wake-up ends another's wait, and what a fork's child may do.
+ * threads.c - proves that one thread's change or wake-up ends another's wait, and what a fork's
+ * child may do.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
