@@ -20,7 +20,7 @@
  * sel_last_error() tells the whole story.
  *
  * Readiness is level-triggered: a descriptor is reported by every sel_select() for as long as it
- * is ready.
+ * is ready. Delivery modes change that for one descriptor, see SEL_ONESHOT.
  *
  * Threads. Any thread may call any function on any selector. What one thread registers, modifies or
  * unregisters takes effect in the sel_select() that another is blocked in. Of two sel_select() at
@@ -43,6 +43,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/select.h> /* sigset_t, in strict C too */
 
 #ifdef __cplusplus
 extern "C" {
@@ -55,8 +56,29 @@ extern "C" {
 #define SEL_VERSION_STRING "0.1.0"
 
 /* What is waited for (interest), and what has happened (readiness). */
-#define SEL_READ 0x1u  /* a read, accept or recv would not block; end of file counts */
-#define SEL_WRITE 0x2u /* a write or send would not block; a finished connect counts */
+#define SEL_READ 0x1u     /* a read, accept or recv would not block; end of file counts */
+#define SEL_WRITE 0x2u    /* a write or send would not block; a finished connect counts */
+#define SEL_PRIORITY 0x4u /* something urgent: out-of-band data of TCP, a change in sysfs */
+
+/*
+ * How a descriptor is reported: delivery modes, beside what is waited for.
+ *
+ * SEL_ONESHOT, on every backend: reported once, then not before sel_modify() arms it again, be it
+ * with the same events. It stays registered. So one of several threads has it for itself.
+ *
+ * SEL_EDGE, where the backend has SEL_CAN_EDGE: reported when something new happens (data come,
+ * room gets free, a hang-up), and once after sel_register() and each sel_modify() that changes
+ * anything, if it is ready then. Read or write until -EAGAIN. There may be an event too many, never
+ * one too few. A regular file is reported once each time.
+ *
+ * SEL_EXCLUSIVE, where the backend has SEL_CAN_EXCLUSIVE: where several selectors watch one file, as
+ * the listening socket of several threads or processes, the kernel wakes at least one of those that
+ * wait, not all. Not together with SEL_PRIORITY, nor for a selector's descriptor, and detail never
+ * has SEL_READ_HANGUP.
+ */
+#define SEL_EDGE 0x10u
+#define SEL_ONESHOT 0x20u
+#define SEL_EXCLUSIVE 0x40u
 
 /* Why a descriptor is ready beyond the usual: found in sel_event.detail only. */
 #define SEL_HANGUP 0x100u      /* both directions are closed, or the peer of a pipe is gone */
@@ -70,6 +92,8 @@ extern "C" {
 /* Abilities of a backend: found in sel_backend_info.capabilities. */
 #define SEL_CAN_FILENO 0x1u     /* it has a descriptor of its own, see sel_fileno() */
 #define SEL_CAN_CONCURRENT 0x2u /* the kernel sees a change of the set while it is waiting */
+#define SEL_CAN_EDGE 0x4u       /* SEL_EDGE */
+#define SEL_CAN_EXCLUSIVE 0x8u  /* SEL_EXCLUSIVE */
 
 /* A set of registered descriptors and the kernel facility that watches them. */
 typedef struct sel_selector sel_selector;
@@ -77,14 +101,14 @@ typedef struct sel_selector sel_selector;
 /* A registration: what sel_register() was told. */
 typedef struct sel_key {
     int fd;          /* the descriptor */
-    uint32_t events; /* what is waited for: SEL_READ, SEL_WRITE or both */
+    uint32_t events; /* what is waited for, and the delivery modes */
     void *data;      /* the caller's own; never looked at */
 } sel_key;
 
 /* A registered descriptor that is ready. */
 typedef struct sel_event {
     sel_key key;     /* its registration */
-    uint32_t events; /* what it is ready for: never 0, never more than key.events */
+    uint32_t events; /* what it is ready for: never 0, never more than was waited for */
     uint32_t detail; /* SEL_HANGUP, SEL_READ_HANGUP, SEL_ERROR, SEL_INVALID: any, or 0 */
 } sel_event;
 
@@ -132,13 +156,15 @@ int sel_close(sel_selector *selector);
 
 /*
  * Registers a descriptor: from the next sel_select() on it is watched for events, a combination
- * of SEL_READ and SEL_WRITE. data comes back with each of its events.
+ * of SEL_READ, SEL_WRITE and SEL_PRIORITY, at least one of them, and delivery modes. data comes back
+ * with each of its events.
  *
  * Anything that has a descriptor will do: sockets, pipes, terminals, timers, other selectors.
  * Regular files and directories are always ready, on every backend.
  *
  * Returns 0, or
- *   -EINVAL   selector is NULL, fd is negative, events is 0 or has other bits
+ *   -EINVAL   selector is NULL, fd is negative, events has nothing to wait for or other bits
+ *   -ENOTSUP  the backend does not have the delivery mode
  *   -EBADF    fd is not open
  *   -EEXIST   fd is registered already
  *   -ENOMEM, -ENOSPC  no memory, or over the limit in /proc/sys/fs/epoll/max_user_watches
@@ -157,7 +183,8 @@ int sel_register(sel_selector *selector, int fd, uint32_t events, void *data);
  * watched.
  *
  * Returns 0, or
- *   -EINVAL   selector is NULL, fd is negative, events is 0 or has other bits
+ *   -EINVAL   selector is NULL, fd is negative, events has nothing to wait for or other bits
+ *   -ENOTSUP  the backend does not have the delivery mode
  *   -ENOENT   fd is not registered
  *
  * Takes constant time, never allocates.
@@ -189,13 +216,16 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old);
  * A descriptor appears at most once, in no particular order. If more are ready than max, the
  * others come next time: none is passed over for ever. An error or a hang-up makes a descriptor
  * ready for all it is watched for, with the cause in detail; a read or write then tells what it is.
- * (select(2) alone cannot see a hang-up of what is watched for SEL_WRITE only and not writable.)
+ * (select(2) alone is blind to some: to a hang-up of what is watched for SEL_WRITE only and not
+ * writable, to an error or hang-up of what is watched for SEL_PRIORITY only.)
  *
- * A signal does not end the wait: it goes on for the time that is left (PEP 475).
+ * A signal does not end the wait: it goes on for the time that is left (PEP 475), unless
+ * sel_set_interruptible() has asked otherwise.
  *
  * Returns the number of events (0: the time is over), or
  *   -EINVAL   selector or events is NULL, max is less than 1; with poll, more are registered
  *             than RLIMIT_NOFILE allows
+ *   -EINTR    a signal was handled, and the selector is interruptible
  *   -ECANCELED  the selector was closed by another thread
  *   -ENOMEM   no memory
  *   -EMFILE, -ENFILE  no descriptor for a new kernel set, which is needed when a file that was
@@ -207,6 +237,31 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old);
  * (poll, select). Never allocates. See epoll_pwait2(2), ppoll(2), pselect(2).
  */
 int sel_select(sel_selector *selector, sel_event *events, int max, int64_t timeout_ns);
+
+/*
+ * Does what sel_select() does, with this thread's signal mask replaced by mask while it waits in the
+ * kernel, in one step with the wait: a signal that is blocked all the time but here can neither be
+ * missed nor come too early. NULL leaves the mask alone.
+ *
+ * Signals come in only while nothing is ready; with a timeout of 0, too. What then happens is up to
+ * sel_set_interruptible(): return -EINTR, or go on waiting (the handler may call sel_wakeup()).
+ *
+ * Returns what sel_select() does, and where the system has no such call, as a sandbox may have it,
+ *   -ENOSYS, -EPERM
+ *
+ * See epoll_pwait2(2), ppoll(2), pselect(2).
+ */
+int sel_pselect(sel_selector *selector, sel_event *events, int max, int64_t timeout_ns,
+                const sigset_t *mask);
+
+/*
+ * Makes a handled signal end sel_select() and sel_pselect() with -EINTR (on is not 0), or not (0, as
+ * it is at first). It holds for the wait that goes on, too. A sel_select() that waits for another
+ * thread's to end is not interrupted.
+ *
+ * Returns 0, or -EINVAL if selector is NULL.
+ */
+int sel_set_interruptible(sel_selector *selector, int on);
 
 /*
  * Wakes the sel_select() that is waiting now, or else the next one: it returns what is ready, or 0.

@@ -46,10 +46,14 @@ extern int epoll_pwait2(int, struct epoll_event *, int, const struct timespec *,
 
 /* POLLRDHUP, which is Linux's; elsewhere no bit stands for it. */
 #ifdef __linux__
-enum { PLATFORM_POLLRDHUP = EPOLLRDHUP };
+#define PLATFORM_POLLRDHUP 0x2000u
 #else
-enum { PLATFORM_POLLRDHUP = 0 };
+#define PLATFORM_POLLRDHUP 0u
 #endif
+
+/* Delivery modes, as epoll has them; poll(2) has no such bits. */
+#define PLATFORM_EXCLUSIVE (1u << 28)
+#define PLATFORM_EDGE (1u << 31)
 
 /*
  * What a backend reports: poll(2)'s bits, and the token that came with the descriptor. On Linux it
@@ -150,10 +154,16 @@ PLATFORM_INLINE int platform_select(int count, void *read, void *write, void *ex
 }
 
 PLATFORM_INLINE int platform_pselect(int count, void *read, void *write, void *except,
-                                     const struct timespec *timeout) {
+                                     const struct timespec *timeout, const sigset_t *signals) {
     int saved = errno;
     return platform_result(
-        pselect(count, (fd_set *)read, (fd_set *)write, (fd_set *)except, timeout, NULL), saved);
+        pselect(count, (fd_set *)read, (fd_set *)write, (fd_set *)except, timeout, signals), saved);
+}
+
+/* Lets in the signals that are pending and not in the mask: -EINTR if one was handled, else 0. */
+PLATFORM_INLINE int platform_take_signals(const sigset_t *signals) {
+    struct timespec time = {0, 0};
+    return platform_pselect(0, NULL, NULL, NULL, &time, signals);
 }
 
 #ifdef __linux__
@@ -161,13 +171,14 @@ PLATFORM_INLINE int platform_pselect(int count, void *read, void *write, void *e
 _Static_assert(sizeof(platform_event) == sizeof(struct epoll_event), "as the kernel has it");
 _Static_assert(offsetof(platform_event, token) == offsetof(struct epoll_event, data), "likewise");
 _Static_assert(EPOLLIN == POLLIN && EPOLLPRI == POLLPRI && EPOLLOUT == POLLOUT &&
-                   EPOLLERR == POLLERR && EPOLLHUP == POLLHUP,
+                   EPOLLERR == POLLERR && EPOLLHUP == POLLHUP && EPOLLRDHUP == PLATFORM_POLLRDHUP &&
+                   EPOLLEXCLUSIVE == PLATFORM_EXCLUSIVE && EPOLLET == PLATFORM_EDGE,
                "epoll speaks poll's bits");
 
-PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count,
-                                   const struct timespec *timeout) {
+PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+                                   const sigset_t *signals) {
     int saved = errno;
-    return platform_result(ppoll(fds, count, timeout, NULL), saved);
+    return platform_result(ppoll(fds, count, timeout, signals), saved);
 }
 
 PLATFORM_INLINE int platform_epoll_create(void) {
@@ -188,12 +199,19 @@ PLATFORM_INLINE int platform_epoll_wait(int epfd, platform_event *events, int ma
 }
 
 PLATFORM_INLINE int platform_epoll_pwait2(int epfd, platform_event *events, int max,
-                                          const struct timespec *timeout) {
+                                          const struct timespec *timeout, const sigset_t *signals) {
     if (!epoll_pwait2)
         return -ENOSYS;
     int saved = errno;
-    return platform_result(epoll_pwait2(epfd, (struct epoll_event *)events, max, timeout, NULL),
+    return platform_result(epoll_pwait2(epfd, (struct epoll_event *)events, max, timeout, signals),
                            saved);
+}
+
+PLATFORM_INLINE int platform_epoll_pwait(int epfd, platform_event *events, int max, int timeout_ms,
+                                         const sigset_t *signals) {
+    int saved = errno;
+    return platform_result(
+        epoll_pwait(epfd, (struct epoll_event *)events, max, timeout_ms, signals), saved);
 }
 
 /* A descriptor that platform_wakeup_write makes readable, and platform_wakeup_drain unreadable. */
@@ -224,9 +242,9 @@ PLATFORM_INLINE int platform_replace(int fd, int number) {
 #else
 
 /* No ppoll: its callers fall back to poll, in milliseconds. */
-PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count,
-                                   const struct timespec *timeout) {
-    (void)fds, (void)count, (void)timeout;
+PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+                                   const sigset_t *signals) {
+    (void)fds, (void)count, (void)timeout, (void)signals;
     return -ENOSYS;
 }
 

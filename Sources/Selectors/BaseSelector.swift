@@ -1,6 +1,14 @@
 import CSelectors
 @_exported import SelectorsCore
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
 /// Waits for readiness of many file objects at once, on any backend.
 ///
 ///     let selector = try DefaultSelector<Connection>()
@@ -73,11 +81,12 @@ public class BaseSelector<Data> {
     ///
     /// - Parameters:
     ///   - fileObject: Whatever has a descriptor. Regular files are always ready.
-    ///   - events: `.read`, `.write` or both.
+    ///   - events: One or more of `.read`, `.write` and `.priority`, and delivery modes.
     ///   - data: Comes back with each event.
     /// - Returns: The key.
     /// - Throws: `.invalidEvents`, `.invalidFileDescriptor`, `.alreadyRegistered`, `.closed`;
-    ///   `.system` with `EBADF` (not open), `ENOMEM`, `ENOSPC` (over the kernel's limit).
+    ///   `.system` with `EBADF` (not open), `ENOTSUP` (the backend does not have the delivery mode),
+    ///   `ENOMEM`, `ENOSPC` (over the kernel's limit).
     /// - Complexity: O(1).
     ///
     /// The C function is `sel_register`.
@@ -106,7 +115,8 @@ public class BaseSelector<Data> {
     /// The kernel is told at the start of the next `select`, so that a change and its reversal cost
     /// no system call.
     ///
-    /// - Throws: `.invalidEvents`, `.invalidFileDescriptor`, `.notRegistered`, `.closed`.
+    /// - Throws: `.invalidEvents`, `.invalidFileDescriptor`, `.notRegistered`, `.closed`;
+    ///   `.system(ENOTSUP)` where the backend does not have the delivery mode.
     /// - Complexity: O(1); allocates nothing.
     ///
     /// The C function is `sel_modify`.
@@ -152,22 +162,17 @@ public class BaseSelector<Data> {
     /// Waits until a registered file object is ready or the time is over, and returns what is ready.
     ///
     /// - Parameter timeout: `nil`: no limit; zero or less: only looks; else it waits at least that
-    ///   long, with nothing registered too. A signal does not end the wait (PEP 475).
+    ///   long, with nothing registered too. A signal does not end the wait (PEP 475), unless
+    ///   ``setInterruptible(_:)`` has asked for it.
     /// - Returns: Each ready object once, in no particular order; empty when the time is over.
-    /// - Throws: `.closed`; `.system` with `ENOMEM`.
+    /// - Throws: `.closed`, `.interrupted`; `.system` with `ENOMEM`.
     /// - Complexity: O(ready) with epoll, O(registered) with poll and select.
     ///
     /// The C function is `sel_select`.
     public func select(
         timeout: Duration? = nil
     ) throws(SelectorError) -> [(key: SelectorKey<Data>, events: EventMask)] {
-        var ready: [(key: SelectorKey<Data>, events: EventMask)] = []
-        try wait(timeout) { count in
-            ready.reserveCapacity(count)
-        } deliver: { event in
-            ready.append((event.key, event.events))
-        }
-        return ready
+        try collect(timeout, nil)
     }
 
     /// Does what ``select(timeout:)`` does, and replaces the contents of an array with what is
@@ -177,11 +182,47 @@ public class BaseSelector<Data> {
     public func select(
         into ready: inout [ReadyEvent<Data>], timeout: Duration? = nil
     ) throws(SelectorError) {
-        try wait(timeout) { count in
-            ready.removeAll(keepingCapacity: true)
-            ready.reserveCapacity(count)
-        } deliver: { event in
-            ready.append(event)
+        try collect(into: &ready, timeout, nil)
+    }
+
+    /// Does what ``select(timeout:)`` does, with this thread's signal mask replaced while it waits
+    /// in the kernel, in one step with the wait: a signal that is blocked all the time but here can
+    /// neither be missed nor come too early.
+    ///
+    /// Signals come in only while nothing is ready. Whether one ends the wait is up to
+    /// ``setInterruptible(_:)``.
+    ///
+    /// - Throws: What `select` does; `.system` with `ENOSYS` or `EPERM` where the system has no such
+    ///   call.
+    ///
+    /// The C function is `sel_pselect`.
+    public func pselect(
+        timeout: Duration? = nil, signalMask: sigset_t
+    ) throws(SelectorError) -> [(key: SelectorKey<Data>, events: EventMask)] {
+        try withUnsafePointer(to: signalMask) { mask throws(SelectorError) in
+            try collect(timeout, mask)
+        }
+    }
+
+    /// Does what ``pselect(timeout:signalMask:)`` does, and replaces the contents of an array with
+    /// what is ready, the causes included.
+    public func pselect(
+        into ready: inout [ReadyEvent<Data>], timeout: Duration? = nil, signalMask: sigset_t
+    ) throws(SelectorError) {
+        try withUnsafePointer(to: signalMask) { mask throws(SelectorError) in
+            try collect(into: &ready, timeout, mask)
+        }
+    }
+
+    /// Makes a handled signal end a wait with `.interrupted`, also the one that goes on, or not, as
+    /// it is at first.
+    ///
+    /// - Throws: `.closed`.
+    ///
+    /// The C function is `sel_set_interruptible`.
+    public func setInterruptible(_ isInterruptible: Bool) throws(SelectorError) {
+        try ask(about: -1) { () throws(SystemError) in
+            try core.setInterruptible(isInterruptible)
         }
     }
 
@@ -276,9 +317,7 @@ public class BaseSelector<Data> {
     }
 
     private func validate(_ events: EventMask) throws(SelectorError) {
-        if events.isEmpty || !events.isSubset(of: [.read, .write]) {
-            throw try refusal(.invalidEvents)
-        }
+        if !Interest.isValid(events.rawValue) { throw try refusal(.invalidEvents) }
     }
 
     /// Gives back the error for a wrong argument, unless the selector is closed, which goes first.
@@ -298,9 +337,34 @@ public class BaseSelector<Data> {
         }
     }
 
+    private func collect(
+        _ timeout: Duration?, _ signals: UnsafePointer<sigset_t>?
+    ) throws(SelectorError) -> [(key: SelectorKey<Data>, events: EventMask)] {
+        var ready: [(key: SelectorKey<Data>, events: EventMask)] = []
+        try wait(timeout, signals) { count in
+            ready.reserveCapacity(count)
+        } deliver: { event in
+            ready.append((event.key, event.events))
+        }
+        return ready
+    }
+
+    private func collect(
+        into ready: inout [ReadyEvent<Data>], _ timeout: Duration?,
+        _ signals: UnsafePointer<sigset_t>?
+    ) throws(SelectorError) {
+        try wait(timeout, signals) { count in
+            ready.removeAll(keepingCapacity: true)
+            ready.reserveCapacity(count)
+        } deliver: { event in
+            ready.append(event)
+        }
+    }
+
     /// Waits, tells how many events came at most, and delivers those that are still asked for.
     private func wait(
-        _ timeout: Duration?, _ prepare: (Int) -> Void, deliver: (ReadyEvent<Data>) -> Void
+        _ timeout: Duration?, _ signals: UnsafePointer<sigset_t>?, _ prepare: (Int) -> Void,
+        deliver: (ReadyEvent<Data>) -> Void
     ) throws(SelectorError) {
         var buffer = lock.withLock { spareBuffer.take() } ?? EventBuffer()
         let count = try ask(about: -1) { () throws(SystemError) in
@@ -308,7 +372,7 @@ public class BaseSelector<Data> {
             return Int(
                 try core.select(
                     into: buffer.base, max: Int32(buffer.capacity),
-                    timeout: timeout.map(nanoseconds) ?? -1))
+                    timeout: timeout.map(nanoseconds) ?? -1, signals: signals))
         }
         prepare(count)
         lock.lock()

@@ -1,6 +1,7 @@
-/// What a file object is watched for, or is ready for.
+/// What a file object is watched for and how, or what it is ready for.
 ///
-/// The C names are `SEL_READ` and `SEL_WRITE`.
+/// The C names are `SEL_READ`, `SEL_WRITE`, `SEL_PRIORITY`, `SEL_EDGE`, `SEL_ONESHOT` and
+/// `SEL_EXCLUSIVE`.
 public struct EventMask: OptionSet, Hashable, Sendable {
     /// The bits, as the C header has them.
     public let rawValue: UInt32
@@ -14,12 +15,38 @@ public struct EventMask: OptionSet, Hashable, Sendable {
     public static let read = EventMask(rawValue: 0x1)
     /// A write or send would not block; a finished connect counts.
     public static let write = EventMask(rawValue: 0x2)
+    /// Something urgent has come: out-of-band data of TCP, a change in sysfs.
+    public static let priority = EventMask(rawValue: 0x4)
+
+    /// A delivery mode where the backend has `BackendCapabilities.edge`: reported when something new
+    /// happens, and once after `register` and each `modify` that changes anything, if it is ready
+    /// then.
+    ///
+    /// Read or write until `EAGAIN`. There may be an event too many, never one too few. A regular
+    /// file is reported once each time.
+    public static let edge = EventMask(rawValue: 0x10)
+    /// A delivery mode on every backend: reported once, then not before `modify` arms it again, be
+    /// it with the same events.
+    ///
+    /// It stays registered. So one of several threads has it for itself.
+    public static let oneShot = EventMask(rawValue: 0x20)
+    /// A delivery mode where the backend has `BackendCapabilities.exclusive`: of several selectors
+    /// that watch one file, the kernel wakes at least one that waits, not all.
+    ///
+    /// Not together with ``priority``, nor for a selector's descriptor, and the cause is never
+    /// ``EventDetail/readHangup``.
+    public static let exclusive = EventMask(rawValue: 0x40)
 }
 
 extension EventMask: CustomStringConvertible {
     /// The names of the bits, as `[read, write]`.
     public var description: String {
-        describe(rawValue, [(0x1, "read"), (0x2, "write")])
+        describe(
+            rawValue,
+            [
+                (0x1, "read"), (0x2, "write"), (0x4, "priority"), (0x10, "edge"),
+                (0x20, "oneShot"), (0x40, "exclusive"),
+            ])
     }
 }
 

@@ -12,7 +12,8 @@ import SelectorsCore
 ///
 /// A call that throws has changed nothing.
 public enum SelectorError: Error, Hashable, Sendable {
-    /// The mask is empty or has unknown bits. C: `-EINVAL`.
+    /// The mask has nothing to wait for, unknown bits, or both `.priority` and `.exclusive`. C:
+    /// `-EINVAL`.
     case invalidEvents
     /// The file object has no descriptor (a negative one). C: `-EINVAL`.
     case invalidFileDescriptor
@@ -22,6 +23,8 @@ public enum SelectorError: Error, Hashable, Sendable {
     case notRegistered(Int32)
     /// The selector is closed. C: `-ECANCELED`.
     case closed
+    /// A signal was handled, and the selector is interruptible. C: `-EINTR`.
+    case interrupted
     /// No backend could be chosen or added; the message tells which names there are. C: `-EINVAL`
     /// (malformed), `-ENOENT` (unknown), `-ENOTSUP` (none can be used here), `-EEXIST` (taken).
     case backend(code: Int32, message: String)
@@ -35,6 +38,7 @@ public enum SelectorError: Error, Hashable, Sendable {
         case .alreadyRegistered: EEXIST
         case .notRegistered: ENOENT
         case .closed: ECANCELED
+        case .interrupted: EINTR
         case .backend(let code, _), .system(let code): code
         }
     }
@@ -44,11 +48,12 @@ extension SelectorError: CustomStringConvertible {
     /// One sentence without a full stop, for people.
     public var description: String {
         switch self {
-        case .invalidEvents: "the events are neither .read nor .write nor both"
+        case .invalidEvents: "the events name nothing to wait for, or what cannot be waited for"
         case .invalidFileDescriptor: "the file object has no descriptor"
         case .alreadyRegistered(let fd): "file descriptor \(fd) is registered already"
         case .notRegistered(let fd): "file descriptor \(fd) is not registered"
         case .closed: "the selector is closed"
+        case .interrupted: "a signal has interrupted the wait"
         case .backend(_, let message): message
         case .system(let code): String(cString: strerror(code))
         }
@@ -62,6 +67,7 @@ extension SelectorError {
         case EEXIST: self = .alreadyRegistered(fd)
         case ENOENT: self = .notRegistered(fd)
         case ECANCELED: self = .closed
+        case EINTR: self = .interrupted
         default: self = .system(error.code)
         }
     }

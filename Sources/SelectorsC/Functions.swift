@@ -71,6 +71,25 @@ public func sel_select(
     }
 }
 
+@_cdecl("sel_pselect") @implementation
+public func sel_pselect(
+    _ selector: OpaquePointer!, _ events: UnsafeMutablePointer<sel_event>!, _ max: Int32,
+    _ timeout_ns: Int64, _ mask: UnsafePointer<sigset_t>!
+) -> Int32 {
+    with(selector) { core throws(SystemError) in
+        guard let events else { throw SystemError(EINVAL) }
+        return try core.select(into: events, max: max, timeout: timeout_ns, signals: mask)
+    }
+}
+
+@_cdecl("sel_set_interruptible") @implementation
+public func sel_set_interruptible(_ selector: OpaquePointer!, _ on: Int32) -> Int32 {
+    with(selector) { core throws(SystemError) in
+        try core.setInterruptible(on != 0)
+        return 0
+    }
+}
+
 @_cdecl("sel_wakeup") @implementation
 public func sel_wakeup(_ selector: OpaquePointer!) -> Int32 {
     with(selector) { core throws(SystemError) in

@@ -8,7 +8,7 @@ extension BackendDescriptor {
 
     #if os(Linux)
         private static let epoll = BackendDescriptor(
-            name: "epoll", rank: 300, capabilities: [.fileno, .concurrent]
+            name: "epoll", rank: 300, capabilities: [.fileno, .concurrent, .edge, .exclusive]
         ) { () throws(SystemError) in try EpollBackend.open() }
     #else
         private static let epoll = BackendDescriptor(

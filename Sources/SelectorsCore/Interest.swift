@@ -3,24 +3,44 @@ import CSelectors
 
 /// What a descriptor is watched for, in the `SEL_` bits of the C header, and its translation to the
 /// bits of poll(2) and back.
-enum Interest {
+package enum Interest {
     static let read = UInt32(SEL_READ)
     static let write = UInt32(SEL_WRITE)
-    private static let all = read | write
+    static let priority = UInt32(SEL_PRIORITY)
+    static let edge = UInt32(SEL_EDGE)
+    static let oneShot = UInt32(SEL_ONESHOT)
+    static let exclusive = UInt32(SEL_EXCLUSIVE)
 
-    /// Tells whether a mask may be registered: some of the known bits and no other.
+    /// What can be waited for.
+    private static let readiness = read | write | priority
+    private static let all = readiness | edge | oneShot | exclusive
+
+    /// Tells whether a mask may be registered: something to wait for, no unknown bits, and no
+    /// priority that is exclusive, which no kernel has.
     @inline(__always)
-    static func isValid(_ events: UInt32) -> Bool {
-        events != 0 && events & ~all == 0
+    package static func isValid(_ events: UInt32) -> Bool {
+        events & readiness != 0 && events & ~all == 0
+            && events & (exclusive | priority) != exclusive | priority
+    }
+
+    /// Tells whether a mask asks for a mode that may end with the first report.
+    @inline(__always)
+    static func mayEnd(_ events: UInt32) -> Bool {
+        events & (oneShot | edge) != 0
     }
 
     /// The mask that a backend is asked to watch.
     static func pollMask(_ events: UInt32) -> UInt32 {
-        (events & read != 0 ? PollMask.read | PollMask.readHangup : 0)
-            | (events & write != 0 ? PollMask.write : 0)
+        var mask: UInt32 = 0
+        if events & read != 0 { mask |= PollMask.read | PollMask.readHangup }
+        if events & write != 0 { mask |= PollMask.write }
+        if events & priority != 0 { mask |= PollMask.priority }
+        if events & edge != 0 { mask |= PollMask.edge }
+        if events & exclusive != 0 { mask |= PollMask.exclusive }
+        return mask
     }
 
-    /// Tells whether a reported mask speaks of data alone, and not of an error or a hang-up.
+    /// Tells whether a reported mask speaks of data alone, and not of something rarer.
     @inline(__always)
     static func isPlain(_ mask: UInt32) -> Bool {
         mask & ~(PollMask.read | PollMask.write) == 0
@@ -37,10 +57,13 @@ enum Interest {
     /// What any mask means for who asked for `interest`: an error or a hang-up wakes all that was
     /// asked.
     static func fullReadiness(_ mask: UInt32, interest: UInt32) -> UInt32 {
-        if mask & (PollMask.error | PollMask.hangup | PollMask.invalid) != 0 { return interest }
+        let asked = interest & readiness
+        if mask & (PollMask.error | PollMask.hangup | PollMask.invalid) != 0 { return asked }
         let isReadable = mask & (PollMask.read | PollMask.readHangup) != 0
         let isWritable = mask & PollMask.write != 0
-        return ((isReadable ? read : 0) | (isWritable ? write : 0)) & interest
+        let isUrgent = mask & PollMask.priority != 0
+        return ((isReadable ? read : 0) | (isWritable ? write : 0) | (isUrgent ? priority : 0))
+            & asked
     }
 
     /// The causes that stand in `sel_event.detail`.

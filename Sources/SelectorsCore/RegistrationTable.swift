@@ -10,7 +10,7 @@ struct Registration: BitwiseCopyable {
     var interest: UInt32
     /// Goes up at each unregistration, so that a token tells an old registration from this one.
     var generation: UInt32
-    /// The interest that the backend was last told.
+    /// The interest that the backend was last told; 0: it does not watch the number.
     var installed: UInt16
     var flags: Flags
     /// The neighbours in the order of registration, ``RegistrationTable/none`` at the ends.
@@ -25,7 +25,12 @@ struct Registration: BitwiseCopyable {
         static let changed = Flags(rawValue: 1)
         /// The backend refused it: the core watches it by poll(2).
         static let refused = Flags(rawValue: 2)
+        /// It was reported and is not to be again before it is modified.
+        static let disarmed = Flags(rawValue: 4)
     }
+
+    /// The interest that the backend is to have; 0: it is to watch the number no more.
+    var wanted: UInt32 { flags.contains(.disarmed) ? 0 : interest }
 }
 
 /// The registrations, found by number in constant time and kept in the order in which they came.
@@ -111,6 +116,8 @@ struct RegistrationTable: ~Copyable {
             at(next).pointee.previous = previous
         }
         registration.pointee.interest = 0
+        registration.pointee.installed = 0
+        registration.pointee.flags.formIntersection(.changed)
         registration.pointee.generation &+= 1
         registration.pointee.data = nil
         count -= 1

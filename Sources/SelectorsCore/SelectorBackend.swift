@@ -11,6 +11,8 @@ public enum PollMask {
     public static let read = UInt32(POLLIN)
     /// A write would not block.
     public static let write = UInt32(POLLOUT)
+    /// Something urgent has come.
+    public static let priority = UInt32(POLLPRI)
     /// The peer will send no more; asked for along with ``read``.
     ///
     /// 0 where the system has no such bit.
@@ -27,6 +29,11 @@ public enum PollMask {
     ///
     /// Never asked for.
     public static let invalid = UInt32(POLLNVAL)
+    /// Asked for, never reported: report news only, see ``BackendCapabilities/edge``.
+    public static let edge = UInt32(PLATFORM_EDGE)
+    /// Asked for, never reported: wake one of several that wait for this file, see
+    /// ``BackendCapabilities/exclusive``.
+    public static let exclusive = UInt32(PLATFORM_EXCLUSIVE)
 }
 
 /// What a backend can do beyond the contract; the values are those of the `SEL_CAN_` macros.
@@ -43,6 +50,10 @@ public struct BackendCapabilities: OptionSet, Equatable, Sendable {
     public static let fileno = BackendCapabilities(rawValue: 0x1)
     /// The kernel sees a change of the set while it is waiting.
     public static let concurrent = BackendCapabilities(rawValue: 0x2)
+    /// It has edge-triggered delivery.
+    public static let edge = BackendCapabilities(rawValue: 0x4)
+    /// It has exclusive wake-ups.
+    public static let exclusive = BackendCapabilities(rawValue: 0x8)
 }
 
 /// One kernel facility that waits for descriptors.
@@ -56,13 +67,16 @@ public struct BackendCapabilities: OptionSet, Equatable, Sendable {
 /// 2. `fd` is not negative, and at most one `add` of a number is in force;
 /// 3. `modify` and `remove` name a number whose `add` succeeded and that was not removed since,
 ///    though the file behind it may have been closed or replaced by then;
-/// 4. masks hold ``PollMask/read``, ``PollMask/write`` and ``PollMask/readHangup`` only;
+/// 4. masks hold ``PollMask/read``, ``PollMask/write``, ``PollMask/priority`` and
+///    ``PollMask/readHangup`` only, and ``PollMask/edge`` and ``PollMask/exclusive`` for a backend
+///    that is capable of them;
 /// 5. nothing is called after `close`, which comes exactly once.
 ///
 /// A backend promises the engine that
 ///
 /// 1. a call that throws has changed nothing;
-/// 2. readiness is level-triggered, and `wait` reports a descriptor at most once;
+/// 2. readiness is level-triggered but for ``PollMask/edge``, and `wait` reports a descriptor at
+///    most once;
 /// 3. error, hang-up and invalid are reported whether asked for or not;
 /// 4. of more ready descriptors than `max`, each is reported within a bounded number of waits;
 /// 5. a descriptor that was closed does not keep others from being reported;
@@ -99,10 +113,14 @@ public protocol SelectorBackend: AnyObject {
     ///   - max: At least 1.
     ///   - timeout: In nanoseconds; negative: no limit; 0: look only. It may return early, never
     ///     late beyond the kernel's slack: the engine keeps the deadline.
+    ///   - signals: The thread's signal mask during the wait, exchanged in one step with it; `nil`
+    ///     and whenever `timeout` is 0: as it is.
     /// - Returns: The number of events stored.
-    /// - Throws: `EINTR` when a signal came; the engine goes on.
+    /// - Throws: `EINTR` when a signal came; the engine knows whether to go on. `ENOSYS` where
+    ///   there is no such exchange.
     func wait(
-        into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64
+        into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
+        signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32
 
     /// Gives the backend's own descriptor, readable when a watched one is ready, or `nil` where it

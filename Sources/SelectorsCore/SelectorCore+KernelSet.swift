@@ -3,24 +3,61 @@ import CPlatform
 /// What the kernel watches: keeps it in step with what is registered.
 extension SelectorCore {
     /// Has the backend watch a number, or, where it cannot, poll(2).
+    ///
+    /// If it throws, nobody watches it.
     func watch(_ fd: Int32, _ events: UInt32) throws(SystemError) {
-        table.at(fd).pointee.flags.remove(.refused)
+        let registration = table.at(fd)
+        registration.pointee.flags.formIntersection(.changed)
+        registration.pointee.installed = 0
         do throws(SystemError) {
             try backend.add(fd, mask: Interest.pollMask(events), token: table.token(fd))
+            registration.pointee.installed = UInt16(truncatingIfNeeded: events)
         } catch {
             guard error.code == EPERM else { throw error }
             try pollRefused(fd, events)
         }
     }
 
+    /// Has a number watched that was registered before.
+    ///
+    /// One that was closed meanwhile is poll's to report.
+    private func watchAgain(_ fd: Int32, _ events: UInt32) throws(SystemError) {
+        do throws(SystemError) {
+            try watch(fd, events)
+        } catch {
+            guard error.code == EBADF else { throw error }
+            try pollRefused(fd, events)
+        }
+    }
+
     /// Takes a number out of the kernel set, or notes that its file may be left behind there.
     func unwatch(_ fd: Int32) {
-        if table.at(fd).pointee.flags.contains(.refused) { return releaseRefused(fd) }
+        let registration = table.at(fd)
+        if registration.pointee.installed == 0 { return }
+        registration.pointee.installed = 0
+        if registration.pointee.flags.contains(.refused) { return releaseRefused(fd) }
         do throws(SystemError) {
             try backend.remove(fd)
         } catch {
-            mayHaveLeftovers = true
+            leaveBehind(fd)
         }
+    }
+
+    /// Notes that the kernel may go on to watch a file that had this number: its token must not
+    /// speak for the file that has it now.
+    private func leaveBehind(_ fd: Int32) {
+        mayHaveLeftovers = true
+        table.at(fd).pointee.generation &+= 1
+    }
+
+    /// Puts a number in the list of changes.
+    func noteChange(_ fd: Int32) {
+        let registration = table.at(fd)
+        if registration.pointee.flags.contains(.changed) { return }
+        registration.pointee.flags.insert(.changed)
+        registration.pointee.nextChange = firstChange
+        firstChange = fd
+        duties.insert(.applyChanges)
     }
 
     /// Tells the backend what changed since the last wait.
@@ -30,11 +67,7 @@ extension SelectorCore {
         while firstChange != RegistrationTable.none {
             let fd = firstChange
             let registration = table.at(fd)
-            let interest = registration.pointee.interest
-            if interest != 0 && interest != UInt32(registration.pointee.installed) {
-                try apply(fd, interest)
-                registration.pointee.installed = UInt16(truncatingIfNeeded: interest)
-            }
+            try apply(fd, registration.pointee.wanted)
             registration.pointee.flags.remove(.changed)
             firstChange = registration.pointee.nextChange
         }
@@ -44,39 +77,46 @@ extension SelectorCore {
     /// Hands one changed interest to the kernel.
     ///
     /// If that refuses, the number is left to poll(2), which will say what is wrong with it.
-    func apply(_ fd: Int32, _ interest: UInt32) throws(SystemError) {
-        let (mask, token) = (Interest.pollMask(interest), table.token(fd))
+    private func apply(_ fd: Int32, _ wanted: UInt32) throws(SystemError) {
         let registration = table.at(fd)
+        let installed = UInt32(registration.pointee.installed)
+        if wanted == installed { return }
+        if wanted == 0 { return unwatch(fd) }
+        if installed == 0 { return try watchAgain(fd, wanted) }
+        let mask = Interest.pollMask(wanted)
         if registration.pointee.flags.contains(.refused) {
             // The number may name a file by now that the backend does take.
-            if (try? backend.add(fd, mask: mask, token: token)) != nil {
+            if (try? backend.add(fd, mask: mask, token: table.token(fd))) != nil {
                 releaseRefused(fd)
             } else {
-                refused.modify(fd, mask: mask, token: token)
+                refused.modify(fd, mask: mask, token: table.token(fd))
             }
-            return
+        } else {
+            do throws(SystemError) {
+                try backend.modify(fd, mask: mask, token: table.token(fd))
+            } catch {
+                // The file that was registered is closed, or has another number now.
+                leaveBehind(fd)
+                if (try? backend.add(fd, mask: mask, token: table.token(fd))) == nil {
+                    registration.pointee.installed = 0
+                    try pollRefused(fd, wanted)
+                }
+            }
         }
-        do throws(SystemError) {
-            try backend.modify(fd, mask: mask, token: token)
-        } catch {
-            // The file that was registered is closed, or has another number now. The token of what
-            // may be left of it must not speak for the file that has its number.
-            mayHaveLeftovers = true
-            registration.pointee.generation &+= 1
-            if (try? backend.add(fd, mask: mask, token: table.token(fd))) != nil { return }
-            try pollRefused(fd, interest)
-        }
+        registration.pointee.installed = UInt16(truncatingIfNeeded: wanted)
     }
 
     /// Leaves a number that the backend cannot watch to poll(2).
-    func pollRefused(_ fd: Int32, _ events: UInt32) throws(SystemError) {
+    private func pollRefused(_ fd: Int32, _ events: UInt32) throws(SystemError) {
         try refused.insert(fd, mask: Interest.pollMask(events), token: table.token(fd))
-        table.at(fd).pointee.flags.insert(.refused)
+        let registration = table.at(fd)
+        registration.pointee.flags.insert(.refused)
+        registration.pointee.installed = UInt16(truncatingIfNeeded: events)
         duties.insert(.pollRefused)
     }
 
     /// Takes a number back from poll(2).
-    func releaseRefused(_ fd: Int32) {
+    private func releaseRefused(_ fd: Int32) {
         refused.remove(fd)
         table.at(fd).pointee.flags.remove(.refused)
         if refused.count == 0 { duties.remove(.pollRefused) }
@@ -99,15 +139,10 @@ extension SelectorCore {
         var fd = table.first
         while fd != RegistrationTable.none {
             let registration = table.at(fd)
-            let interest = registration.pointee.interest
-            do throws(SystemError) {
-                try watch(fd, interest)
-            } catch {
-                // One that was closed meanwhile is poll's to report.
-                guard error.code == EBADF else { throw error }
-                try pollRefused(fd, interest)
-            }
-            registration.pointee.installed = UInt16(truncatingIfNeeded: interest)
+            registration.pointee.installed = 0
+            registration.pointee.flags.remove(.refused)
+            let wanted = registration.pointee.wanted
+            if wanted != 0 { try watchAgain(fd, wanted) }
             fd = registration.pointee.next
         }
         duties.remove(.rebuild)

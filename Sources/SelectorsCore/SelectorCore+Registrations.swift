@@ -7,7 +7,7 @@ extension SelectorCore {
     package func register(
         _ fd: Int32, events: UInt32, data: UnsafeMutableRawPointer?
     ) throws(SystemError) {
-        guard fd >= 0, Interest.isValid(events) else { throw SystemError(EINVAL) }
+        try validate(fd, events)
         try lockForChange()
         defer { unlock() }
         if !table.hasRoom(for: fd) {
@@ -21,7 +21,6 @@ extension SelectorCore {
         try watch(fd, events)
         registration.pointee.data = data
         registration.pointee.interest = events
-        registration.pointee.installed = UInt16(truncatingIfNeeded: events)
         table.append(fd)
         // The wait that goes on does not look at what is poll's.
         if registration.pointee.flags.contains(.refused) { try? interruptWait() }
@@ -31,19 +30,15 @@ extension SelectorCore {
     package func modify(
         _ fd: Int32, events: UInt32, data: UnsafeMutableRawPointer?
     ) throws(SystemError) {
-        guard fd >= 0, Interest.isValid(events) else { throw SystemError(EINVAL) }
+        try validate(fd, events)
         try lockForChange()
         defer { unlock() }
         guard let registration = table.find(fd) else { throw SystemError(ENOENT) }
         registration.pointee.data = data
-        if registration.pointee.interest == events { return }
+        if registration.pointee.wanted == events { return }
         registration.pointee.interest = events
-        if !registration.pointee.flags.contains(.changed) {
-            registration.pointee.flags.insert(.changed)
-            registration.pointee.nextChange = firstChange
-            firstChange = fd
-            duties.insert(.applyChanges)
-        }
+        registration.pointee.flags.remove(.disarmed)
+        noteChange(fd)
         if isNested || gate.isWaiting {
             // What goes wrong here comes up again in the next select.
             try? applyChanges()
@@ -69,6 +64,15 @@ extension SelectorCore {
         try lock()
         defer { unlock() }
         return try find(fd)
+    }
+
+    private func validate(_ fd: Int32, _ events: UInt32) throws(SystemError) {
+        guard fd >= 0, Interest.isValid(events) else { throw SystemError(EINVAL) }
+        if events & Interest.edge != 0 && !capabilities.contains(.edge)
+            || events & Interest.exclusive != 0 && !capabilities.contains(.exclusive)
+        {
+            throw SystemError(ENOTSUP)
+        }
     }
 
     private func find(_ fd: Int32) throws(SystemError) -> sel_key {

@@ -3,35 +3,38 @@ import CSelectors
 
 /// The wait for events, and their way into the caller's array.
 extension SelectorCore {
-    /// Waits for events and stores up to `max` of them; `sel_select` has the manual.
+    /// Waits for events and stores up to `max` of them; `sel_select` and, where `signals` is given,
+    /// `sel_pselect` have the manual.
     @inline(__always)
     package func select(
-        into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64
+        into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
+        signals: UnsafePointer<sigset_t>? = nil
     ) throws(SystemError) -> Int32 {
         guard max >= 1 else { throw SystemError(EINVAL) }
         if timeout < 0 && gate.tryBeginWait() {
             var count: Int32 = 0
             do throws(SystemError) {
                 let reports = place(for: max, in: events)
-                let reported = try backend.wait(into: reports, max: max, timeout: timeout)
+                let reported = try backend.wait(
+                    into: reports, max: max, timeout: timeout, signals: signals)
                 gate.endWait()
                 count = deliver(reports, reported, to: events)
             } catch {
                 gate.endWait()
-                if error.code != EINTR {
+                if endsSelect(error) {
                     unlock()
                     throw error
                 }
             }
             if count > 0 {
-                if !duties.isEmpty { duties.remove(.wakeUp) }
+                if !duties.isEmpty { settle() }
                 unlock()
                 return count
             }
         } else {
             gate.lock()
         }
-        return try selectInFull(into: events, max: max, timeout: timeout)
+        return try selectInFull(into: events, max: max, timeout: timeout, signals: signals)
     }
 
     /// The whole of select: with duties, with a deadline, and again after a wait that gave nothing.
@@ -39,7 +42,8 @@ extension SelectorCore {
     /// The lock is held when it begins.
     @inline(never)
     private func selectInFull(
-        into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64
+        into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
+        signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
         defer { unlock() }
         let deadline = timeout > 0 ? Deadline(after: timeout) : nil
@@ -62,19 +66,33 @@ extension SelectorCore {
                 return 0
             }
             do throws(SystemError) {
-                let count = try collectFromAll(into: events, max: max, timeout: remaining)
+                let count = try collectFromAll(
+                    into: events, max: max, timeout: remaining, signals: signals)
                 if count > 0 {
-                    duties.remove(.wakeUp)
+                    settle()
                     return count
                 }
                 if duties.contains(.wakeUp) { continue }
             } catch {
-                guard error.code == EINTR else { throw error }
+                if endsSelect(error) { throw error }
             }
             if let deadline { remaining = deadline.remaining }
             // What is left of old registrations may have kept others from being reported.
             if remaining == 0 && !duties.contains(.rebuild) { return 0 }
         }
+    }
+
+    /// Tells whether what a wait has thrown is for the caller, and not a signal to go on after.
+    private func endsSelect(_ error: SystemError) -> Bool {
+        error.code != EINTR || isInterruptible
+    }
+
+    /// Sees to the duties that cannot wait for the next select once this one returns events.
+    @inline(never)
+    private func settle() {
+        duties.remove(.wakeUp)
+        // What goes wrong here comes up again in the next select.
+        if isNested { try? applyChanges() }
     }
 
     /// Where a backend puts its reports: at the far end of the caller's own array.
@@ -114,6 +132,7 @@ extension SelectorCore {
         guard Interest.isPlain(report.mask), let registration = table.find(token: report.token)
         else { return deliverInFull(report, to: event) }
         let interest = registration.pointee.interest
+        if Interest.mayEnd(interest) { return deliverInFull(report, to: event) }
         let readiness = Interest.readiness(report.mask, interest: interest)
         if readiness == 0 { return event }
         event.pointee = sel_event(
@@ -124,7 +143,8 @@ extension SelectorCore {
         return event + 1
     }
 
-    /// The whole of deliver: with errors and hang-ups, and with what is left of old registrations.
+    /// The whole of deliver: with errors, hang-ups and delivery modes, and with what is left of old
+    /// registrations.
     @inline(never)
     private func deliverInFull(
         _ report: BackendEvent, to event: UnsafeMutablePointer<sel_event>
@@ -145,13 +165,21 @@ extension SelectorCore {
                 fd: Int32(truncatingIfNeeded: report.token), events: interest,
                 data: registration.pointee.data),
             events: readiness, detail: Interest.detail(report.mask))
+        // What poll watches has no edges: it is told again after the next change.
+        if interest & Interest.oneShot != 0
+            || interest & Interest.edge != 0 && registration.pointee.flags.contains(.refused)
+        {
+            registration.pointee.flags.insert(.disarmed)
+            noteChange(event.pointee.key.fd)
+        }
         return event + 1
     }
 
     /// Looks at the backend and, if there are any, at the refused ones in turn, and lets go of the
     /// lock to block only if none is ready.
     private func collectFromAll(
-        into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64
+        into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
+        signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
         if timeout == 0 || duties.contains(.pollRefused) {
             refusedFirst.toggle()
@@ -163,18 +191,24 @@ extension SelectorCore {
                 do throws(SystemError) {
                     let (rest, room) = (events + Int(count), max - count)
                     let reports = place(for: room, in: rest)
-                    let reported = try source.wait(into: reports, max: room, timeout: 0)
+                    let reported = try source.wait(
+                        into: reports, max: room, timeout: 0, signals: nil)
                     count += deliver(reports, reported, to: rest)
                 } catch {
                     if count == 0 { throw error }
                 }
             }
-            if count > 0 || timeout == 0 || duties.contains(.wakeUp) { return count }
+            if count > 0 || duties.contains(.wakeUp) { return count }
+            if timeout == 0 {
+                if let signals { try check(platform_take_signals(signals)) }
+                return 0
+            }
         }
         let reports = place(for: max, in: events)
         gate.beginWait(attention: !duties.isEmpty)
         do throws(SystemError) {
-            let reported = try backend.wait(into: reports, max: max, timeout: timeout)
+            let reported = try backend.wait(
+                into: reports, max: max, timeout: timeout, signals: signals)
             gate.endWait()
             return deliver(reports, reported, to: events)
         } catch {

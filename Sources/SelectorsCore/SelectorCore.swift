@@ -9,10 +9,10 @@ import CSelectors
 package final class SelectorCore: @unchecked Sendable {
     let gate = Gate()
     let backend: any SelectorBackend
-    /// Whether the kernel sees a change of the set while it is waiting.
+    /// What the backend can do.
     ///
-    /// If not, the waiting thread is woken first.
-    let isConcurrent: Bool
+    /// Where the kernel does not see a change during a wait, the waiting thread is woken first.
+    let capabilities: BackendCapabilities
     let wakeUp: WakeUp
     /// The backend's name, as a C string that lives forever.
     package let backendName: UnsafePointer<CChar>
@@ -33,6 +33,9 @@ package final class SelectorCore: @unchecked Sendable {
     /// An unregistered file may be left in the kernel set, because it was closed under its number
     /// before: an unknown token then means that the set has to be built anew.
     var mayHaveLeftovers = false
+
+    /// Whether a signal ends a select.
+    var isInterruptible = false
 
     /// What select has to see to before it may just wait.
     var duties: Duties = []
@@ -66,8 +69,7 @@ package final class SelectorCore: @unchecked Sendable {
             let wakeUp = try WakeUp.open()
             try backend.add(wakeUp.fd, mask: PollMask.read, token: WakeUp.token)
             return SelectorCore(
-                backend: backend, name: name,
-                isConcurrent: capabilities.contains(.concurrent), wakeUp: wakeUp)
+                backend: backend, name: name, capabilities: capabilities, wakeUp: wakeUp)
         } catch {
             backend.close()
             throw error
@@ -75,11 +77,11 @@ package final class SelectorCore: @unchecked Sendable {
     }
 
     private init(
-        backend: any SelectorBackend, name: UnsafePointer<CChar>, isConcurrent: Bool,
-        wakeUp: consuming WakeUp
+        backend: any SelectorBackend, name: UnsafePointer<CChar>,
+        capabilities: BackendCapabilities, wakeUp: consuming WakeUp
     ) {
         self.backend = backend
-        self.isConcurrent = isConcurrent
+        self.capabilities = capabilities
         self.wakeUp = wakeUp
         backendName = name
         OpenCores.shared.add(self)
@@ -133,6 +135,13 @@ package final class SelectorCore: @unchecked Sendable {
         unlock()
     }
 
+    /// Makes signals end a select with `EINTR`, or not, also the one that goes on.
+    package func setInterruptible(_ isInterruptible: Bool) throws(SystemError) {
+        try lock()
+        defer { unlock() }
+        self.isInterruptible = isInterruptible
+    }
+
     /// Ends all use: a blocked select returns `ECANCELED`, as does every later call.
     ///
     /// When this returns, no thread is inside any more, and the kernel set is gone.
@@ -165,7 +174,9 @@ package final class SelectorCore: @unchecked Sendable {
     /// Takes the lock at a moment at which the set may be changed.
     func lockForChange() throws(SystemError) {
         gate.lock()
-        if duties.contains(.close) || (gate.isWaiting && !isConcurrent) { try awaitTurnToChange() }
+        if duties.contains(.close) || (gate.isWaiting && !capabilities.contains(.concurrent)) {
+            try awaitTurnToChange()
+        }
     }
 
     @inline(never)

@@ -194,7 +194,7 @@ private final class Backends: @unchecked Sendable {
             let instance = try descriptor.make()
             defer { instance.close() }
             var event = BackendEvent()
-            _ = try instance.wait(into: &event, max: 1, timeout: 0)
+            _ = try instance.wait(into: &event, max: 1, timeout: 0, signals: nil)
             return nil
         } catch {
             return String(cString: strerror(error.code))

@@ -44,8 +44,8 @@ import Testing
         #expect(key.data == "a")
     }
 
-    @Test(arguments: [0, 0x4, 0x5, 0x100, 0x8000_0001] as [UInt32])
-    func eventsOtherThanReadAndWriteAreRefused(rawValue: UInt32) throws {
+    @Test(arguments: [0, 0x8, 0x10, 0x44, 0x101, 0x8000_0001] as [UInt32])
+    func wrongEventsAreRefused(rawValue: UInt32) throws {
         let selector = try PollSelector<String>()
         let (handle, other) = (Handle(), Handle())
         let events = EventMask(rawValue: rawValue)
@@ -579,7 +579,9 @@ import Testing
         #expect("\(EventMask.write)" == "[write]")
         #expect("\([.write, .read] as EventMask)" == "[read, write]")
         #expect("\(EventMask(rawValue: 0x81))" == "[read, 0x80]")
-        #expect("\(EventMask(rawValue: 0xFFFF_FFFC))" == "[0xfffffffc]")
+        #expect("\(EventMask(rawValue: 0xFFFF_FF88))" == "[0xffffff88]")
+        let everything = "[read, write, priority, edge, oneShot, exclusive]"
+        #expect("\(EventMask(rawValue: 0x77))" == everything)
     }
 
     @Test func detailsNameTheirBits() {
@@ -599,15 +601,25 @@ import Testing
         #expect(EventDetail.invalid.rawValue == UInt32(SEL_INVALID))
         #expect(BackendCapabilities.fileno.rawValue == UInt32(SEL_CAN_FILENO))
         #expect(BackendCapabilities.concurrent.rawValue == UInt32(SEL_CAN_CONCURRENT))
+        #expect(BackendCapabilities.edge.rawValue == UInt32(SEL_CAN_EDGE))
+        #expect(BackendCapabilities.exclusive.rawValue == UInt32(SEL_CAN_EXCLUSIVE))
+        #expect(EventMask.priority.rawValue == UInt32(SEL_PRIORITY))
+        #expect(EventMask.edge.rawValue == UInt32(SEL_EDGE))
+        #expect(EventMask.oneShot.rawValue == UInt32(SEL_ONESHOT))
+        #expect(EventMask.exclusive.rawValue == UInt32(SEL_EXCLUSIVE))
     }
 
     @Test(
         arguments: [
-            (.invalidEvents, EINVAL, "the events are neither .read nor .write nor both"),
+            (
+                .invalidEvents, EINVAL,
+                "the events name nothing to wait for, or what cannot be waited for"
+            ),
             (.invalidFileDescriptor, EINVAL, "the file object has no descriptor"),
             (.alreadyRegistered(7), EEXIST, "file descriptor 7 is registered already"),
             (.notRegistered(8), ENOENT, "file descriptor 8 is not registered"),
             (.closed, ECANCELED, "the selector is closed"),
+            (.interrupted, EINTR, "a signal has interrupted the wait"),
             (.backend(code: ENOTSUP, message: "none"), ENOTSUP, "none"),
             (.system(ENOMEM), ENOMEM, "Cannot allocate memory"),
         ] as [(SelectorError, Int32, String)])

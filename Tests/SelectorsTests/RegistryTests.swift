@@ -28,10 +28,10 @@ import Testing
         #expect(reasons["devpoll"] == "this system has no /dev/poll")
     }
 
-    @Test func onlyEpollHasADescriptorAndConcurrentChanges() {
+    @Test func onlyEpollCanMoreThanTheContractAsks() {
         let capable = ranked.filter { !$0.capabilities.isEmpty }
         #expect(capable.map(\.name) == ["epoll"])
-        #expect(capable.map(\.capabilities) == [[.fileno, .concurrent]])
+        #expect(capable.map(\.capabilities) == [[.fileno, .concurrent, .edge, .exclusive]])
     }
 
     @Test func theCFaceListsTheSame() {
@@ -478,7 +478,8 @@ final class OwnBackend: Sendable {
         }
 
         func wait(
-            into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64
+            into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
+            signals: UnsafePointer<sigset_t>?
         ) throws(SystemError) -> Int32 {
             owner.log.withLock { $0.timeouts.append(timeout) }
             if let waitFails { throw SystemError(waitFails) }

@@ -1,4 +1,5 @@
 import CSelectors
+import Glibc
 import Selectors
 import Synchronization
 import Testing
@@ -73,8 +74,11 @@ protocol Selecting: Sendable {
     func wakeup() throws(Failure)
     /// Closes the selector, which is not used afterwards.
     func close()
+    func setInterruptible(_ isInterruptible: Bool) throws(Failure)
     /// Waits for nanoseconds, -1: without limit; all that is ready, by number.
     func select(_ timeout: Int64) throws(Failure) -> [Event]
+    /// The same, with the signal mask replaced.
+    func pselect(_ timeout: Int64, _ mask: sigset_t) throws(Failure) -> [Event]
 }
 
 extension Selecting {
@@ -151,9 +155,24 @@ final class CFace: Selecting, @unchecked Sendable {
         try CFace.check(sel_fileno(selector))
     }
 
+    func setInterruptible(_ isInterruptible: Bool) throws(Failure) {
+        _ = try CFace.check(sel_set_interruptible(selector, isInterruptible ? 1 : 0))
+    }
+
     func select(_ timeout: Int64) throws(Failure) -> [Event] {
+        try collect { sel_select(selector, $0, $1, timeout) }
+    }
+
+    func pselect(_ timeout: Int64, _ mask: sigset_t) throws(Failure) -> [Event] {
+        var mask = mask
+        return try collect { sel_pselect(selector, $0, $1, timeout, &mask) }
+    }
+
+    private func collect(
+        _ select: (UnsafeMutablePointer<sel_event>, Int32) -> Int32
+    ) throws(Failure) -> [Event] {
         var events = [sel_event](repeating: sel_event(), count: 10_000)
-        let count = try CFace.check(sel_select(selector, &events, 10_000, timeout))
+        let count = try CFace.check(select(&events, 10_000))
         return events.prefix(Int(count))
             .map { Event(key: Key($0.key), events: $0.events, detail: $0.detail) }
             .sorted { $0.key.fd < $1.key.fd }
@@ -212,13 +231,35 @@ final class SwiftFace: Selecting {
         selector.close()
     }
 
+    func setInterruptible(_ isInterruptible: Bool) throws(Failure) {
+        try SwiftFace.translate { () throws(SelectorError) in
+            try selector.setInterruptible(isInterruptible)
+        }
+    }
+
     func select(_ timeout: Int64) throws(Failure) -> [Event] {
         var ready: [ReadyEvent<Int>] = []
         try SwiftFace.translate { () throws(SelectorError) in
-            try selector.select(
-                into: &ready, timeout: timeout < 0 ? nil : .nanoseconds(timeout))
+            try selector.select(into: &ready, timeout: SwiftFace.duration(timeout))
         }
-        return ready.map {
+        return SwiftFace.events(ready)
+    }
+
+    func pselect(_ timeout: Int64, _ mask: sigset_t) throws(Failure) -> [Event] {
+        var ready: [ReadyEvent<Int>] = []
+        try SwiftFace.translate { () throws(SelectorError) in
+            try selector.pselect(
+                into: &ready, timeout: SwiftFace.duration(timeout), signalMask: mask)
+        }
+        return SwiftFace.events(ready)
+    }
+
+    private static func duration(_ timeout: Int64) -> Duration? {
+        timeout < 0 ? nil : .nanoseconds(timeout)
+    }
+
+    private static func events(_ ready: [ReadyEvent<Int>]) -> [Event] {
+        ready.map {
             Event(key: Key($0.key), events: $0.events.rawValue, detail: $0.detail.rawValue)
         }.sorted { $0.key.fd < $1.key.fd }
     }

@@ -63,6 +63,25 @@ public final class Descriptor: @unchecked Sendable {
         return (Descriptor(ends[0]), Descriptor(ends[1]))
     }
 
+    /// The two ends of a TCP connection over the loopback.
+    public static func connection() -> (Descriptor, Descriptor) {
+        let stream = Int32(SOCK_STREAM.rawValue)
+        let (listener, client) = (socket(AF_INET, stream, 0), socket(AF_INET, stream, 0))
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = UInt32(INADDR_LOOPBACK).bigEndian
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        withUnsafeMutablePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                precondition(bind(listener, $0, length) == 0 && listen(listener, 1) == 0)
+                precondition(getsockname(listener, $0, &length) == 0)
+                precondition(connect(client, $0, length) == 0, String(cString: strerror(errno)))
+            }
+        }
+        defer { Glibc.close(listener) }
+        return (Descriptor(accept(listener, nil, nil)), Descriptor(client))
+    }
+
     /// The two ends of a pipe, the one for reading first.
     public static func pipe() -> (Descriptor, Descriptor) {
         var ends: [Int32] = [-1, -1]

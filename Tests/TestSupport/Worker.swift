@@ -5,11 +5,14 @@ public final class Worker<Result: Sendable>: @unchecked Sendable {
     private let started = DispatchSemaphore(value: 0)
     private let ended = DispatchSemaphore(value: 0)
     private var thread: pid_t = 0
+    /// What pthread_kill(3) calls it; valid until it has ended.
+    public private(set) var pthread = pthread_self()
     private var result: Swift.Result<Result, any Error>?
 
     public init(_ body: @escaping @Sendable () throws -> Result) {
         let thread = Thread { [self] in
             self.thread = currentThread()
+            pthread = pthread_self()
             started.signal()
             result = Swift.Result { try body() }
             ended.signal()

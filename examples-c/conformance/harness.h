@@ -96,6 +96,13 @@ void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
         return;            \
     } while (0)
 
+/* The test is about something that not every backend can. */
+#define NEEDS(capability)                            \
+    do {                                             \
+        if (!(test.capabilities & (capability)))     \
+            SKIP("the backend cannot " #capability); \
+    } while (0)
+
 bool check(const char *file, int line, const char *expression, bool holds);
 bool check_equal(const char *file, int line, const char *expression, long long got,
                  long long wanted);

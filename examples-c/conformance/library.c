@@ -12,6 +12,8 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+#define CAPABILITIES (SEL_CAN_FILENO | SEL_CAN_CONCURRENT | SEL_CAN_EDGE | SEL_CAN_EXCLUSIVE)
+
 /* Tells which backend a list opens, NULL if none; *error is what sel_open() returned. */
 static const char *opens(const char *list, int *error) {
     int poison;
@@ -117,7 +119,7 @@ static void backends_are_described_best_first(void) {
     for (int i = 0; i < count; i++) {
         CHECK(infos[i].name != NULL && *infos[i].name != '\0');
         CHECK(infos[i].rank >= 0 && (i == 0 || infos[i].rank <= infos[i - 1].rank));
-        CHECK((infos[i].capabilities & ~(SEL_CAN_FILENO | SEL_CAN_CONCURRENT)) == 0);
+        CHECK((infos[i].capabilities & ~CAPABILITIES) == 0);
         for (int j = 0; j < i; j++)
             CHECK(strcmp(infos[i].name, infos[j].name) != 0);
         if (infos[i].reason == NULL) {

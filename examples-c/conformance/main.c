@@ -18,25 +18,15 @@
 
 extern const struct fact library_facts[], detail_facts[];
 extern const struct fact arguments_facts[], registration_facts[], readiness_facts[],
-    timeouts_facts[], hangup_facts[], closed_facts[], files_facts[], many_facts[], random_facts[],
-    nesting_facts[], exhaustion_facts[], threads_facts[];
+    timeouts_facts[], signals_facts[], hangup_facts[], modes_facts[], closed_facts[], files_facts[],
+    many_facts[], random_facts[], nesting_facts[], exhaustion_facts[], threads_facts[];
 
 static const struct fact *const of_the_library[] = {library_facts, detail_facts, NULL};
 
 static const struct fact *const of_a_backend[] = {
-    arguments_facts,
-    registration_facts,
-    readiness_facts,
-    timeouts_facts,
-    hangup_facts,
-    closed_facts,
-    files_facts,
-    many_facts,
-    random_facts,
-    nesting_facts,
-    exhaustion_facts,
-    threads_facts,
-    NULL,
+    arguments_facts, registration_facts, readiness_facts,  timeouts_facts, signals_facts,
+    hangup_facts,    modes_facts,        closed_facts,     files_facts,    many_facts,
+    random_facts,    nesting_facts,      exhaustion_facts, threads_facts,  NULL,
 };
 
 static int count_facts(const struct fact *const *themes) {

@@ -22,12 +22,14 @@ struct waiter {
     atomic_int id;
     sel_event event;
     int result;
+    atomic_bool is_back;
 };
 
 static void *wait_for_ever(void *argument) {
     struct waiter *waiter = argument;
     atomic_store(&waiter->id, (int)syscall(SYS_gettid));
     waiter->result = sel_select(waiter->selector, &waiter->event, 1, SEL_FOREVER);
+    atomic_store(&waiter->is_back, true);
     return NULL;
 }
 
@@ -48,6 +50,7 @@ static bool is_asleep(int id) {
 static bool start_waiter(struct waiter *waiter, sel_selector *selector) {
     waiter->selector = selector;
     atomic_init(&waiter->id, 0);
+    atomic_init(&waiter->is_back, false);
     if (pthread_create(&waiter->thread, NULL, wait_for_ever, waiter) != 0)
         return false;
     while (atomic_load(&waiter->id) == 0 || !is_asleep(atomic_load(&waiter->id)))
@@ -119,6 +122,55 @@ static void close_ends_a_blocked_select(sel_selector *selector) {
     EQUAL(result_of(&waiter), -ECANCELED);
 }
 
+static void one_shot_is_armed_by_another_thread(sel_selector *selector) {
+    int fds[] = {watch(selector, make_ready_event(), SEL_READ | SEL_ONESHOT),
+                 watch(selector, make_file(), SEL_READ | SEL_ONESHOT)};
+    struct waiter waiter;
+    for (int i = 0; i < LENGTH(fds); i++)
+        CHECK(look(selector) >= 0);
+    for (int i = 0; i < LENGTH(fds); i++) {
+        CHECK(quiet(selector));
+        CHECK(start_waiter(&waiter, selector));
+        OK(sel_modify(selector, fds[i], SEL_READ | SEL_ONESHOT, NULL));
+        EQUAL(result_of(&waiter), 1);
+        EQUAL(waiter.event.key.fd, fds[i]);
+    }
+    CHECK(rests(selector, 20 * MS));
+}
+
+/* How many are back; waits until the first one is. */
+static int count_back(struct waiter *waiters, int count) {
+    int back = 0;
+    while (back == 0) {
+        sched_yield();
+        for (int i = 0; i < count; i++)
+            back += atomic_load(&waiters[i].is_back);
+    }
+    return back;
+}
+
+static void exclusive_does_not_wake_all(sel_selector *selector) {
+    enum { WAITERS = 4 };
+    struct waiter waiters[WAITERS];
+    sel_selector *selectors[WAITERS] = {selector};
+    int fd = make_event();
+    NEEDS(SEL_CAN_EXCLUSIVE);
+    for (int i = 0; i < WAITERS; i++) {
+        if (i > 0)
+            selectors[i] = open_selector(test.backend);
+        OK(sel_register(selectors[i], fd, SEL_READ | SEL_EXCLUSIVE, NULL));
+        CHECK(start_waiter(&waiters[i], selectors[i]));
+    }
+    CHECK(put(fd));
+    CHECK(count_back(waiters, WAITERS) < WAITERS);
+    usleep(20000); /* in which the others would wake if they did */
+    CHECK(count_back(waiters, WAITERS) < WAITERS);
+    for (int i = 0; i < WAITERS; i++) {
+        OK(sel_wakeup(selectors[i]));
+        CHECK(result_of(&waiters[i]) >= 0);
+    }
+}
+
 /* Waits for a child and tells whether it was content. */
 static bool is_content(pid_t child) {
     int status;
@@ -176,6 +228,21 @@ static void wakeup_in_a_child_is_kept(sel_selector *selector) {
     CHECK(rests(selector, 20 * MS));
 }
 
+static void child_keeps_spent_one_shots(sel_selector *selector) {
+    int spent = watch(selector, make_ready_event(), SEL_READ | SEL_ONESHOT);
+    int armed = watch(selector, make_event(), SEL_READ | SEL_ONESHOT);
+    pid_t child;
+    CHECK(sees(selector, spent, SEL_READ, 0));
+    child = fork();
+    if (child == 0)
+        _exit(!(put(armed) && sees(selector, armed, SEL_READ, 0) && quiet(selector) &&
+                sel_modify(selector, spent, SEL_READ | SEL_ONESHOT, NULL) == 0 &&
+                sees(selector, spent, SEL_READ, 0) && quiet(selector)));
+    CHECK(is_content(child));
+    CHECK(sees(selector, armed, SEL_READ, 0));
+    CHECK(rests(selector, 20 * MS));
+}
+
 static void child_keeps_files_and_closed_ones(sel_selector *selector) {
     int closed = watch(selector, make_event(), SEL_READ);
     int file = watch(selector, make_file(), SEL_READ);
@@ -196,9 +263,12 @@ const struct fact threads_facts[] = {
     FACT("a wake-up ends one wait", wakeup_ends_one_wait),
     FACT("a signal handler may wake", signal_handler_may_wake),
     FACT("close ends another thread's wait", close_ends_a_blocked_select),
+    FACT("another thread arms a one-shot", one_shot_is_armed_by_another_thread),
+    FACT("an exclusive one does not wake all", exclusive_does_not_wake_all),
     FACT("a fork's child has a set of its own", child_has_a_set_of_its_own),
     FACT("a fork's child may wake and close at once", child_may_wake_and_close_at_once),
     FACT("a wake-up in a fork's child is kept", wakeup_in_a_child_is_kept),
     FACT("a fork's child has files and closed ones", child_keeps_files_and_closed_ones),
+    FACT("a fork's child keeps spent one-shots", child_keeps_spent_one_shots),
     END_OF_FACTS,
 };

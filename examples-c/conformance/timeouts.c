@@ -1,13 +1,11 @@
 /*
- * timeouts.c - proves how long a wait takes, and that signals do not change it.
+ * timeouts.c - proves how long a wait takes.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "helpers.h"
 
 #include <poll.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 static const int64_t waits[] = {1, 999, 100 * US, MS - 1, MS, MS + 1, 50 * MS};
@@ -79,56 +77,6 @@ static void empty_selector_blocks_for_ever(void) {
     EQUAL(poll(&done, 1, 100), 0);
 }
 
-/*
- * Ends a test of select under valgrind: its version 3.19, when a signal comes just before pselect6
- * is entered, enters it again with a pointer of its own, and the call fails with EFAULT.
- */
-#define SKIP_SELECT_UNDER_VALGRIND()                                                       \
-    do {                                                                                   \
-        const char *preloaded = getenv("LD_PRELOAD");                                      \
-        if (!strcmp(test.backend, "select") && preloaded && strstr(preloaded, "valgrind")) \
-            SKIP("valgrind restarts pselect6 wrongly after a signal");                     \
-    } while (0)
-
-static void signals_do_not_end_a_wait(sel_selector *selector) {
-    SKIP_SELECT_UNDER_VALGRIND();
-    for (int registered = 0; registered < 2; registered++) {
-        if (registered)
-            watch(selector, make_event(), SEL_READ);
-        CHECK(start_storm(MS, MS));
-        errno = UNTOUCHED;
-        CHECK(waits_out(selector, 200 * MS));
-        EQUAL(errno, UNTOUCHED);
-        stop_storm();
-        CHECK(signals >= 10);
-    }
-}
-
-static void late_signal_does_not_begin_the_wait_anew(sel_selector *selector) {
-    int64_t start = now();
-    sel_event event;
-    SKIP_SELECT_UNDER_VALGRIND();
-    CHECK(start_storm(1400 * MS, 0));
-    EQUAL(sel_select(selector, &event, 1, 1500 * MS), 0);
-    CHECK(now() - start >= 1500 * MS && now() - start < 2800 * MS);
-    EQUAL(signals, 1);
-}
-
-static void signals_do_not_end_an_endless_wait(sel_selector *selector) {
-    const int64_t timeouts[] = {SEL_FOREVER, INT64_MAX};
-    sel_event event;
-    SKIP_SELECT_UNDER_VALGRIND();
-    for (int i = 0; i < LENGTH(timeouts); i++) {
-        int fd = watch(selector, make_timer(100 * MS), SEL_READ);
-        CHECK(start_storm(MS, MS));
-        EQUAL(sel_select(selector, &event, 1, timeouts[i]), 1);
-        CHECK(event.key.fd == fd);
-        stop_storm();
-        CHECK(signals >= 5);
-        OK(sel_unregister(selector, fd, NULL));
-    }
-}
-
 const struct fact timeouts_facts[] = {
     FACT("a wait is never too short", wait_is_never_too_short),
     FACT("an empty selector waits the timeout out", empty_selector_waits_the_timeout_out),
@@ -136,8 +84,5 @@ const struct fact timeouts_facts[] = {
     FACT("a ready descriptor ends any wait", ready_ends_any_wait),
     FACT("a descriptor that becomes ready ends any wait", becoming_ready_ends_any_wait),
     FACT_ALONE("an empty selector without a limit blocks", empty_selector_blocks_for_ever),
-    FACT("signals do not end a wait", signals_do_not_end_a_wait),
-    FACT("a late signal does not begin the wait anew", late_signal_does_not_begin_the_wait_anew),
-    FACT("signals do not end an endless wait", signals_do_not_end_an_endless_wait),
     END_OF_FACTS,
 };

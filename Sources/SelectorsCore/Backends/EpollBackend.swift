@@ -8,6 +8,8 @@
     ///   under another (dup, fork) is still reported, with the token it was added with; a number
     ///   that names another file now is unknown (`ENOENT`).
     /// - It refuses regular files and directories with `EPERM`.
+    /// - It modifies nothing that is or becomes exclusive (`EINVAL`), and takes no more than reading
+    ///   and writing with it.
     /// - `epoll_pwait2` came with Linux 5.11; older kernels say `ENOSYS`, some sandboxes `EPERM`.
     final class EpollBackend: SelectorBackend {
         private let epfd: Int32
@@ -30,7 +32,7 @@
         }
 
         func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
-            let result = platform_epoll_ctl(epfd, EPOLL_CTL_ADD, fd, mask, token)
+            let result = control(EPOLL_CTL_ADD, fd, mask, token)
             if result == -EINVAL && fd == epfd { throw SystemError(ELOOP) }
             if result == -EEXIST {
                 // The very file was left behind under this number, and came back to it by dup.
@@ -40,11 +42,24 @@
         }
 
         func modify(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
-            try check(platform_epoll_ctl(epfd, EPOLL_CTL_MOD, fd, mask, token))
+            let result = control(EPOLL_CTL_MOD, fd, mask, token)
+            if result == -EINVAL {
+                try remove(fd)
+                return try add(fd, mask: mask, token: token)
+            }
+            try check(result)
         }
 
         func remove(_ fd: Int32) throws(SystemError) {
-            try check(platform_epoll_ctl(epfd, EPOLL_CTL_DEL, fd, 0, 0))
+            try check(control(EPOLL_CTL_DEL, fd, 0, 0))
+        }
+
+        private func control(_ operation: Int32, _ fd: Int32, _ mask: UInt32, _ token: UInt64)
+            -> Int32
+        {
+            let isExclusive = mask & PollMask.exclusive != 0
+            return platform_epoll_ctl(
+                epfd, operation, fd, isExclusive ? mask & ~PollMask.readHangup : mask, token)
         }
 
         func reset(afterFork: Bool) throws(SystemError) {
@@ -65,23 +80,29 @@
         }
 
         func wait(
-            into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64
+            into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
+            signals: UnsafePointer<sigset_t>?
         ) throws(SystemError) -> Int32 {
             if timeout > 0 && hasNanoseconds {
-                let result = waitPrecisely(into: events, max: max, timeout: timeout)
+                let result = waitPrecisely(
+                    into: events, max: max, timeout: timeout, signals: signals)
                 if !Timeout.isMissing(result) { return try check(result) }
                 hasNanoseconds = false
             }
-            return try check(
-                platform_epoll_wait(epfd, events, max, Timeout.milliseconds(timeout)))
+            let milliseconds = Timeout.milliseconds(timeout)
+            if let signals {
+                return try check(platform_epoll_pwait(epfd, events, max, milliseconds, signals))
+            }
+            return try check(platform_epoll_wait(epfd, events, max, milliseconds))
         }
 
         @inline(never)
         private func waitPrecisely(
-            into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64
+            into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
+            signals: UnsafePointer<sigset_t>?
         ) -> Int32 {
             var time = Timeout.timespec(timeout)
-            return platform_epoll_pwait2(epfd, events, max, &time)
+            return platform_epoll_pwait2(epfd, events, max, &time, signals)
         }
 
         func fileno() throws(SystemError) -> Int32? {

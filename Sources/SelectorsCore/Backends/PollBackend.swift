@@ -51,9 +51,10 @@ final class PollBackend: SelectorBackend {
     }
 
     func wait(
-        into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64
+        into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
+        signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
-        let ready = try check(poll(timeout))
+        let ready = try check(poll(timeout, signals))
         var found: Int32 = 0
         var slot = cursor < count ? cursor : 0
         cursor = 0
@@ -74,11 +75,14 @@ final class PollBackend: SelectorBackend {
         return found
     }
 
-    private func poll(_ timeout: Int64) -> Int32 {
-        if timeout > 0 && hasNanoseconds {
-            var time = Timeout.timespec(timeout)
-            let result = platform_ppoll(slots.base, nfds_t(count), &time)
-            if !Timeout.isMissing(result) { return result }
+    private func poll(_ timeout: Int64, _ signals: UnsafePointer<sigset_t>?) -> Int32 {
+        if timeout > 0 && hasNanoseconds || signals != nil {
+            var time = Timeout.timespec(max(timeout, 0))
+            let result = withUnsafePointer(to: &time) {
+                platform_ppoll(slots.base, nfds_t(count), timeout < 0 ? nil : $0, signals)
+            }
+            // poll(2) cannot exchange the signal mask in one step with the wait.
+            if signals != nil || !Timeout.isMissing(result) { return result }
             hasNanoseconds = false
         }
         return platform_poll(slots.base, nfds_t(count), Timeout.milliseconds(timeout))

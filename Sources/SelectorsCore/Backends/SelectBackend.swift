@@ -10,14 +10,43 @@ import CPlatform
 ///   descriptors, or all of them after `EBADF`, are given to poll(2) for a look. The bits decide
 ///   who is ready, poll says why.
 final class SelectBackend: SelectorBackend {
-    private typealias Word = UInt
+    /// Numbers that are watched for one thing.
+    private struct NumberSet: ~Copyable {
+        typealias Word = UInt
 
-    /// What is watched for reading and writing, a bit for each number, and the copies that the
-    /// kernel writes its answer into.
-    private var readSet = Buffer<Word>()
-    private var writeSet = Buffer<Word>()
-    private var readyToRead = Buffer<Word>()
-    private var readyToWrite = Buffer<Word>()
+        /// A bit for each number.
+        private(set) var members = Buffer<Word>()
+        /// The copy that the kernel writes its answer into.
+        private(set) var ready = Buffer<Word>()
+
+        mutating func reserve(_ words: Int) throws(SystemError) {
+            try members.reserve(words)
+            try ready.reserve(words)
+        }
+
+        func set(_ fd: Int32, to isMember: Bool) {
+            let word = members.at(Int(fd) / Word.bitWidth)
+            let bit: Word = 1 << Word(Int(fd) % Word.bitWidth)
+            if isMember { word.pointee |= bit } else { word.pointee &= ~bit }
+        }
+
+        func contains(_ fd: Int32) -> Bool {
+            members[Int(fd) / Word.bitWidth] >> (Int(fd) % Word.bitWidth) & 1 != 0
+        }
+
+        /// Asks about all members.
+        func prepare(_ words: Int) {
+            for word in 0..<words { ready[word] = members[word] }
+        }
+
+        func removeAll(_ words: Int) {
+            for word in 0..<words { members[word] = 0 }
+        }
+    }
+
+    private var reading = NumberSet()
+    private var writing = NumberSet()
+    private var urgent = NumberSet()
     /// The token of each watched number.
     private var tokens = Buffer<UInt64>()
     /// Room for all that can be ready at once.
@@ -31,11 +60,10 @@ final class SelectBackend: SelectorBackend {
 
     func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
         try check(platform_check_open(fd))
-        let words = Int(fd) / Word.bitWidth + 1
-        try readSet.reserve(words)
-        try writeSet.reserve(words)
-        try readyToRead.reserve(words)
-        try readyToWrite.reserve(words)
+        let words = Int(fd) / NumberSet.Word.bitWidth + 1
+        try reading.reserve(words)
+        try writing.reserve(words)
+        try urgent.reserve(words)
         try tokens.reserve(Int(fd) + 1)
         try ready.reserve(count + 1)
         count += 1
@@ -44,78 +72,80 @@ final class SelectBackend: SelectorBackend {
     }
 
     func modify(_ fd: Int32, mask: UInt32, token: UInt64) {
-        set(fd, in: readSet, to: mask & PollMask.read != 0)
-        set(fd, in: writeSet, to: mask & PollMask.write != 0)
+        reading.set(fd, to: mask & PollMask.read != 0)
+        writing.set(fd, to: mask & PollMask.write != 0)
+        urgent.set(fd, to: mask & PollMask.priority != 0)
         tokens[Int(fd)] = token
     }
 
     func remove(_ fd: Int32) {
-        set(fd, in: readSet, to: false)
-        set(fd, in: writeSet, to: false)
+        modify(fd, mask: 0, token: 0)
         count -= 1
         guard Int(fd) + 1 == limit else { return }
-        var word = Int(fd) / Word.bitWidth
-        while word >= 0 && readSet[word] | writeSet[word] == 0 { word -= 1 }
-        limit =
-            word < 0
-            ? 0
-            : (word + 1) * Word.bitWidth - (readSet[word] | writeSet[word]).leadingZeroBitCount
+        var word = words - 1
+        while word >= 0 && members(word) == 0 { word -= 1 }
+        limit = (word + 1) * NumberSet.Word.bitWidth
+        if word >= 0 { limit -= members(word).leadingZeroBitCount }
     }
 
     func reset(afterFork: Bool) {
-        for word in 0..<words {
-            readSet[word] = 0
-            writeSet[word] = 0
-        }
+        reading.removeAll(words)
+        writing.removeAll(words)
+        urgent.removeAll(words)
         count = 0
         limit = 0
     }
 
     func wait(
-        into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64
+        into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
+        signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
-        for word in 0..<words {
-            readyToRead[word] = readSet[word]
-            readyToWrite[word] = writeSet[word]
-        }
-        let result = select(timeout)
+        prepare()
+        let result = select(timeout, signals)
         if result == 0 { return 0 }
         if result == -EBADF {
             // What the kernel left in the copies is undefined.
-            for word in 0..<words {
-                readyToRead[word] = readSet[word]
-                readyToWrite[word] = writeSet[word]
-            }
+            prepare()
         } else {
             try check(result)
         }
         return try explain(into: events, max: max)
     }
 
+    private func prepare() {
+        reading.prepare(words)
+        writing.prepare(words)
+        urgent.prepare(words)
+    }
+
     /// The number of words of each set that are in use.
     private var words: Int {
-        (limit + Word.bitWidth - 1) / Word.bitWidth
+        (limit + NumberSet.Word.bitWidth - 1) / NumberSet.Word.bitWidth
     }
 
-    private func set(_ fd: Int32, in bits: borrowing Buffer<Word>, to isMember: Bool) {
-        let word = bits.at(Int(fd) / Word.bitWidth)
-        let bit: Word = 1 << Word(Int(fd) % Word.bitWidth)
-        if isMember { word.pointee |= bit } else { word.pointee &= ~bit }
+    /// A word of the union of the sets.
+    private func members(_ word: Int) -> NumberSet.Word {
+        reading.members[word] | writing.members[word] | urgent.members[word]
     }
 
-    private func select(_ timeout: Int64) -> Int32 {
-        let (count, read, write) = (Int32(limit), readyToRead.base, readyToWrite.base)
-        if hasNanoseconds {
+    private func select(_ timeout: Int64, _ signals: UnsafePointer<sigset_t>?) -> Int32 {
+        let count = Int32(limit)
+        if hasNanoseconds || signals != nil {
             var time = Timeout.timespec(max(timeout, 0))
             let result = withUnsafePointer(to: &time) {
-                platform_pselect(count, read, write, nil, timeout < 0 ? nil : $0)
+                platform_pselect(
+                    count, reading.ready.base, writing.ready.base, urgent.ready.base,
+                    timeout < 0 ? nil : $0, signals)
             }
-            if !Timeout.isMissing(result) { return result }
+            // select(2) cannot exchange the signal mask in one step with the wait.
+            if signals != nil || !Timeout.isMissing(result) { return result }
             hasNanoseconds = false
         }
         var time = Timeout.timeval(max(timeout, 0))
         return withUnsafeMutablePointer(to: &time) {
-            platform_select(count, read, write, nil, timeout < 0 ? nil : $0)
+            platform_select(
+                count, reading.ready.base, writing.ready.base, urgent.ready.base,
+                timeout < 0 ? nil : $0)
         }
     }
 
@@ -126,13 +156,13 @@ final class SelectBackend: SelectorBackend {
         var asked = 0
         var start = 0
         for word in 0..<words {
-            var bits = readyToRead[word] | readyToWrite[word]
+            var bits = reading.ready[word] | writing.ready[word] | urgent.ready[word]
             while bits != 0 {
                 let bit = bits.trailingZeroBitCount
                 bits &= bits &- 1
-                let fd = Int32(word * Word.bitWidth + bit)
+                let fd = Int32(word * NumberSet.Word.bitWidth + bit)
                 if fd < cursor { start = asked + 1 }
-                ready[asked] = pollfd(fd: fd, events: interest(word, bit), revents: 0)
+                ready[asked] = pollfd(fd: fd, events: interest(fd), revents: 0)
                 asked += 1
             }
         }
@@ -155,10 +185,11 @@ final class SelectBackend: SelectorBackend {
     }
 
     /// What a number is watched for, as poll(2) asks for it.
-    private func interest(_ word: Int, _ bit: Int) -> Int16 {
+    private func interest(_ fd: Int32) -> Int16 {
         var mask: UInt32 = 0
-        if readSet[word] >> bit & 1 != 0 { mask |= PollMask.read | PollMask.readHangup }
-        if writeSet[word] >> bit & 1 != 0 { mask |= PollMask.write }
+        if reading.contains(fd) { mask |= PollMask.read | PollMask.readHangup }
+        if writing.contains(fd) { mask |= PollMask.write }
+        if urgent.contains(fd) { mask |= PollMask.priority }
         return Int16(truncatingIfNeeded: mask)
     }
 
