@@ -57,16 +57,16 @@ public class BaseSelector<Data> {
     ///
     /// The C function is `sel_open`.
     public init(backend: String? = nil) throws(SelectorError) {
-        do throws(BackendError) {
+        do throws(SystemError) {
             if let list = backend?.utf8CString {
-                core = try list.withUnsafeBufferPointer { list throws(BackendError) in
-                    try SelectorRegistry.open(list.baseAddress)
+                core = try list.withUnsafeBufferPointer { list throws(SystemError) in
+                    try BackendRegistry.shared.open(list.baseAddress)
                 }
             } else {
-                core = try SelectorRegistry.open(nil)
+                core = try BackendRegistry.shared.open(nil)
             }
         } catch {
-            throw SelectorError(error)
+            throw SelectorError(BackendError(error))
         }
     }
 

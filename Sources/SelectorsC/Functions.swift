@@ -9,14 +9,15 @@ import SelectorsCore
 public func sel_open(
     _ out: UnsafeMutablePointer<OpaquePointer?>!, _ backend: UnsafePointer<CChar>!
 ) -> Int32 {
-    guard let out else { return LastError.record(SystemError(EINVAL)) }
+    guard let out else { return refuse(SystemError(EINVAL)) }
     out.pointee = nil
-    do throws(BackendError) {
-        let core = try SelectorRegistry.open(backend)
+    do throws(SystemError) {
+        let core = try BackendRegistry.shared.open(backend)
         out.pointee = OpaquePointer(Unmanaged.passRetained(core).toOpaque())
         return 0
     } catch {
-        return LastError.record(error)
+        // The registry has words of its own for it.
+        return 0 &- error.code
     }
 }
 
@@ -133,14 +134,8 @@ public func sel_backend_name(_ selector: OpaquePointer!) -> UnsafePointer<CChar>
 
 @_cdecl("sel_backends") @implementation
 public func sel_backends(_ infos: UnsafeMutablePointer<sel_backend_info>!, _ max: Int32) -> Int32 {
-    guard max == 0 || (max > 0 && infos != nil) else {
-        return LastError.record(SystemError(EINVAL))
-    }
-    let backends = SelectorRegistry.backends
-    for (index, backend) in backends.prefix(Int(max)).enumerated() {
-        infos[index] = backend.cInfo
-    }
-    return Int32(truncatingIfNeeded: backends.count)
+    guard max == 0 || (max > 0 && infos != nil) else { return refuse(SystemError(EINVAL)) }
+    return BackendRegistry.shared.describe(infos, max: max)
 }
 
 @_cdecl("sel_strerror") @implementation
@@ -163,14 +158,19 @@ public func sel_version() -> UnsafePointer<CChar>! {
 private func with(
     _ selector: OpaquePointer?, _ body: (SelectorCore) throws(SystemError) -> Int32
 ) -> Int32 {
-    guard let selector else { return LastError.record(SystemError(EINVAL)) }
+    guard let selector else { return refuse(SystemError(EINVAL)) }
     // SAFETY: the caller holds the handle that sel_open gave, so the core lives during the call.
     return Unmanaged<SelectorCore>.fromOpaque(UnsafeRawPointer(selector))
         ._withUnsafeGuaranteedRef { core in
             do throws(SystemError) {
                 return try body(core)
             } catch {
-                return LastError.record(error)
+                return refuse(error)
             }
         }
+}
+
+/// Keeps an error's words, and returns what C returns for it.
+private func refuse(_ error: SystemError) -> Int32 {
+    0 &- LastError.record(error).code
 }

@@ -1,34 +1,70 @@
+import CPlatform
+
 /// A list of backend names: `poll`, `uring,epoll`, `-epoll`, as `sel_open` documents it.
 ///
-/// Names are compared as bytes.
+/// It is read where it stands, from the front each time; names are compared as bytes.
 struct BackendList {
-    typealias Name = [UInt8]
+    struct Name {
+        /// What is left when blanks and the sign are dropped.
+        let bytes: UnsafeRawBufferPointer
+        /// Whether it is not to be used.
+        let isExcluded: Bool
 
-    /// The names that are to be tried, in order; empty: all, the best first.
-    private(set) var wanted: [Name] = []
-    /// The names that are not to be used.
-    private(set) var excluded: [Name] = []
-
-    /// The list that leaves the choice to the ranks.
-    init() {}
-
-    /// Takes a list apart; `nil` where a name is empty.
-    init?(_ text: some Sequence<UInt8>) {
-        for field in Array(text).split(
-            separator: UInt8(ascii: ","), omittingEmptySubsequences: false)
-        {
-            let trimmed = BackendList.trim(field)
-            let isExclusion = trimmed.first == UInt8(ascii: "-")
-            let name = Name(isExclusion ? BackendList.trim(trimmed.dropFirst()) : trimmed)
-            if name.isEmpty { return nil }
-            if isExclusion { excluded.append(name) } else { wanted.append(name) }
+        /// Tells whether this is the name of a backend.
+        func matches(_ name: UnsafePointer<CChar>) -> Bool {
+            guard strlen(name) == bytes.count else { return false }
+            for index in 0..<bytes.count where UInt8(bitPattern: name[index]) != bytes[index] {
+                return false
+            }
+            return true
         }
     }
 
-    private static func trim(_ field: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
-        let isBlank = { (byte: UInt8) in byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
-        var rest = field.drop(while: isBlank)
-        while let last = rest.last, isBlank(last) { rest.removeLast() }
-        return rest
+    /// The rest that was not read yet; `nil` at the end.
+    private var rest: UnsafeRawBufferPointer?
+
+    /// Reads a list; `nil` stands for the one without names.
+    init(_ text: UnsafeRawBufferPointer?) {
+        rest = text
+    }
+
+    /// Reads the next name, which may be empty; `nil` at the end.
+    mutating func next() -> Name? {
+        guard let text = rest else { return nil }
+        var end = 0
+        while end < text.count && text[end] != UInt8(ascii: ",") { end += 1 }
+        rest = end < text.count ? BackendList.part(of: text, from: end + 1, to: text.count) : nil
+        let field = BackendList.trim(BackendList.part(of: text, from: 0, to: end))
+        guard field.count > 0 && field[0] == UInt8(ascii: "-") else {
+            return Name(bytes: field, isExcluded: false)
+        }
+        let name = BackendList.trim(BackendList.part(of: field, from: 1, to: field.count))
+        return Name(bytes: name, isExcluded: true)
+    }
+
+    /// The first name for which something holds.
+    func first(where holds: (Name) -> Bool) -> Name? {
+        var names = self
+        while let name = names.next() {
+            if holds(name) { return name }
+        }
+        return nil
+    }
+
+    private static func trim(_ text: UnsafeRawBufferPointer) -> UnsafeRawBufferPointer {
+        var (start, end) = (0, text.count)
+        while start < end && isBlank(text[start]) { start += 1 }
+        while end > start && isBlank(text[end - 1]) { end -= 1 }
+        return part(of: text, from: start, to: end)
+    }
+
+    private static func isBlank(_ byte: UInt8) -> Bool {
+        byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t")
+    }
+
+    private static func part(
+        of text: UnsafeRawBufferPointer, from start: Int, to end: Int
+    ) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: text.baseAddress.map { $0 + start }, count: end - start)
     }
 }

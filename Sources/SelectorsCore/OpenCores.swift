@@ -14,19 +14,19 @@ final class OpenCores: @unchecked Sendable {
     private init() {
         pthread_atfork(
             {
-                SelectorRegistry.lock.lock()
+                BackendRegistry.shared.lock.lock()
                 OpenCores.shared.lock.lock()
                 OpenCores.shared.forEach { $0.prepareFork() }
             },
             {
                 OpenCores.shared.forEach { $0.resumeAfterFork() }
                 OpenCores.shared.lock.unlock()
-                SelectorRegistry.lock.unlock()
+                BackendRegistry.shared.lock.unlock()
             },
             {
                 OpenCores.shared.forEach { $0.leaveToParent() }
                 OpenCores.shared.lock.unlockAfterFork()
-                SelectorRegistry.lock.unlockAfterFork()
+                BackendRegistry.shared.lock.unlockAfterFork()
             })
     }
 

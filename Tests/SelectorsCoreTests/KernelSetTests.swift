@@ -1,6 +1,6 @@
 import CSelectors
 import Glibc
-import SelectorsCore
+import Selectors
 import Synchronization
 import TestSupport
 import Testing
@@ -111,7 +111,7 @@ private final class Log: Sendable {
             BackendDescriptor(name: name, rank: 0) { () throws(SystemError) in
                 Backend(log: self)
             })
-        let selector = try name.withCString { try SelectorRegistry.open($0) }
+        let selector = try name.withCString { try BackendRegistry.shared.open($0) }
         _ = take()
         return selector
     }

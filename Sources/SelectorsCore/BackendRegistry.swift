@@ -1,0 +1,270 @@
+import CPlatform
+import CSelectors
+
+/// The backends of this process: built in and added, probed once, ranked.
+///
+/// Any thread may use it. What fails leaves its words in ``LastError``.
+package final class BackendRegistry: @unchecked Sendable {
+    package static let shared = BackendRegistry()
+
+    /// Guards what follows.
+    ///
+    /// A fork takes it, so that the child does not find it taken.
+    let lock = Lock()
+    /// The first in the order of rank; among equals that is the first to be added.
+    private var best: Backend?
+
+    /// One backend.
+    package final class Backend {
+        package typealias Make = @Sendable () throws(SystemError) -> any SelectorBackend
+
+        /// It lives forever.
+        let name: UnsafePointer<CChar>
+        let rank: Int32
+        let capabilities: BackendCapabilities
+        let make: Make
+        var verdict = Verdict.untried
+        /// The one after it in the order of rank.
+        fileprivate(set) var next: Backend?
+
+        enum Verdict {
+            case untried
+            case available
+            /// The text lives forever.
+            case refused(UnsafePointer<CChar>)
+        }
+
+        fileprivate init(
+            _ name: UnsafePointer<CChar>, rank: Int32, capabilities: BackendCapabilities,
+            make: @escaping Make
+        ) {
+            self.name = name
+            self.rank = rank
+            self.capabilities = capabilities
+            self.make = make
+        }
+
+        /// Why it cannot be used here, or `nil`.
+        ///
+        /// It is tried once: made, and asked to wait.
+        fileprivate var reason: UnsafePointer<CChar>? {
+            if case .untried = verdict { verdict = probe() }
+            if case .refused(let reason) = verdict { return reason }
+            return nil
+        }
+
+        private func probe() -> Verdict {
+            do throws(SystemError) {
+                let instance = try make()
+                defer { instance.close() }
+                var event = BackendEvent()
+                _ = try instance.wait(into: &event, max: 1, timeout: 0, signals: nil)
+                return .available
+            } catch {
+                return .refused(strdup(strerror(error.code)).map { UnsafePointer($0) } ?? name)
+            }
+        }
+    }
+
+    private init() {
+        addBuiltIn()
+    }
+
+    /// Adds a backend, for the rest of the process; it is tried when it is first asked for.
+    ///
+    /// - Throws: `EEXIST` where the name is taken, `EINVAL` where the name is not made of 1 to 32
+    ///   of the characters `a-z`, `0-9`, `_`, `-`, the first one a letter, or the rank is negative;
+    ///   `ENOMEM`.
+    @discardableResult
+    package func add(
+        _ name: UnsafePointer<CChar>, rank: Int32, capabilities: BackendCapabilities,
+        make: @escaping Backend.Make
+    ) throws(SystemError) -> Backend {
+        lock.lock()
+        defer { lock.unlock() }
+        let bytes = UnsafeRawBufferPointer(start: name, count: strlen(name))
+        guard BackendRegistry.isValid(bytes), rank >= 0 else {
+            throw LastError.record(EINVAL) {
+                $0.append("backend ")
+                $0.append(quoting: bytes)
+                $0.append(": not a valid name or rank")
+            }
+        }
+        if find(BackendList.Name(bytes: bytes, isExcluded: false)) != nil {
+            throw LastError.record(EEXIST) {
+                $0.append("backend ")
+                $0.append(quoting: bytes)
+                $0.append(" exists already")
+            }
+        }
+        guard let copy = strdup(name) else { throw LastError.record(SystemError(ENOMEM)) }
+        let backend = Backend(copy, rank: rank, capabilities: capabilities, make: make)
+        insert(backend)
+        return backend
+    }
+
+    private func insert(_ backend: Backend) {
+        guard var place = best, place.rank >= backend.rank else {
+            backend.next = best
+            best = backend
+            return
+        }
+        while let next = place.next, next.rank >= backend.rank { place = next }
+        backend.next = place.next
+        place.next = backend
+    }
+
+    private static func isValid(_ name: UnsafeRawBufferPointer) -> Bool {
+        guard (1...32).contains(name.count), isLetter(name[0]) else { return false }
+        for index in 1..<name.count {
+            let byte = name[index]
+            let isDigit = byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
+            guard
+                isLetter(byte) || isDigit || byte == UInt8(ascii: "_")
+                    || byte == UInt8(ascii: "-")
+            else { return false }
+        }
+        return true
+    }
+
+    private static func isLetter(_ byte: UInt8) -> Bool {
+        byte >= UInt8(ascii: "a") && byte <= UInt8(ascii: "z")
+    }
+
+    /// Describes up to `max` backends, the best first, and returns how many there are.
+    ///
+    /// Each that was not tried yet is tried.
+    package func describe(_ infos: UnsafeMutablePointer<sel_backend_info>?, max: Int32) -> Int32 {
+        lock.lock()
+        defer { lock.unlock() }
+        var (count, next): (Int32, Backend?) = (0, best)
+        while let backend = next {
+            if let infos, count < max {
+                infos[Int(count)] = sel_backend_info(
+                    name: backend.name, reason: backend.reason, rank: backend.rank,
+                    capabilities: backend.capabilities.rawValue)
+            }
+            count += 1
+            next = backend.next
+        }
+        return count
+    }
+
+    // MARK: The choice
+
+    /// Opens a core on the backend that a list chooses; `sel_open` has the manual.
+    package func open(_ list: UnsafePointer<CChar>?) throws(SystemError) -> SelectorCore {
+        lock.lock()
+        defer { lock.unlock() }
+        let variable = StaticString("SELECTORS_BACKEND")
+        let backend: Backend
+        if let list {
+            backend = try choose(Choice(list, origin: "backend "))
+        } else if let list = platform_environment(variable.cString), list.pointee != 0 {
+            backend = try choose(Choice(list, origin: "SELECTORS_BACKEND="))
+        } else {
+            backend = try choose(Choice(nil, origin: "backend"))
+        }
+        do throws(SystemError) {
+            return try SelectorCore.open(
+                backend: try backend.make(), name: backend.name,
+                capabilities: backend.capabilities)
+        } catch {
+            throw LastError.record(error)
+        }
+    }
+
+    /// A list, and how a message calls it.
+    private struct Choice {
+        let origin: StaticString
+        let text: UnsafeRawBufferPointer?
+
+        init(_ list: UnsafePointer<CChar>?, origin: StaticString) {
+            self.origin = origin
+            text = list.map { UnsafeRawBufferPointer(start: $0, count: strlen($0)) }
+        }
+
+        var names: BackendList { BackendList(text) }
+    }
+
+    private func choose(_ choice: Choice) throws(SystemError) -> Backend {
+        let names = choice.names
+        if names.first(where: { $0.bytes.count == 0 }) != nil {
+            throw refusal(EINVAL, of: choice) { $0.append("a name in the list is empty") }
+        }
+        if let unknown = names.first(where: { find($0) == nil }) {
+            throw refusal(ENOENT, of: choice) {
+                $0.append("there is no backend ")
+                $0.append(quoting: unknown.bytes)
+            }
+        }
+        if let backend = bestChoice(names) { return backend }
+        throw refusal(ENOTSUP, of: choice) { $0.append("no such backend can be used here") }
+    }
+
+    /// The first backend of a list whose names all exist that can be used, or `nil`.
+    private func bestChoice(_ names: BackendList) -> Backend? {
+        if names.first(where: { !$0.isExcluded }) != nil {
+            var rest = names
+            while let name = rest.next() {
+                if !name.isExcluded, let backend = find(name), isUsable(backend, names) {
+                    return backend
+                }
+            }
+            return nil
+        }
+        return first { $0.rank > 0 && isUsable($0, names) }
+    }
+
+    private func isUsable(_ backend: Backend, _ names: BackendList) -> Bool {
+        names.first { $0.isExcluded && $0.matches(backend.name) } == nil && backend.reason == nil
+    }
+
+    private func find(_ name: BackendList.Name) -> Backend? {
+        first { name.matches($0.name) }
+    }
+
+    /// The best backend for which something holds.
+    private func first(where holds: (Backend) -> Bool) -> Backend? {
+        var next = best
+        while let backend = next {
+            if holds(backend) { return backend }
+            next = backend.next
+        }
+        return nil
+    }
+
+    /// Tells what is wrong with a list, and which backends there are, and why some cannot be used.
+    private func refusal(
+        _ code: Int32, of choice: Choice, _ complaint: (inout Words) -> Void
+    ) -> SystemError {
+        LastError.record(code) { words in
+            words.append(choice.origin)
+            if let text = choice.text { words.append(quoting: text) }
+            words.append(": ")
+            complaint(&words)
+            words.append("; available: ")
+            var count = 0
+            var next = best
+            while let backend = next {
+                next = backend.next
+                if backend.reason != nil { continue }
+                if count > 0 { words.append(", ") }
+                words.append(text: backend.name)
+                count += 1
+            }
+            count = 0
+            next = best
+            while let backend = next {
+                next = backend.next
+                guard let reason = backend.reason else { continue }
+                words.append(count > 0 ? ", " : "; not available: ")
+                words.append(text: backend.name)
+                words.append(" (")
+                words.append(text: reason)
+                words.append(")")
+                count += 1
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+import CPlatform
+
+/// The words of each thread's last failure: what `sel_last_error` and the errors of Swift tell.
+package enum LastError {
+    /// Where a thread finds its words, or `nil` where the system had no more keys.
+    private static let key: pthread_key_t? = {
+        var key = pthread_key_t()
+        return pthread_key_create(&key, { free($0) }) == 0 ? key : nil
+    }()
+
+    /// This thread's words; empty if nothing has failed yet.
+    package static var text: UnsafePointer<CChar> {
+        if let key, let text = pthread_getspecific(key) {
+            return UnsafePointer(text.assumingMemoryBound(to: CChar.self))
+        }
+        return StaticString("").cString
+    }
+
+    /// Keeps the system's words for an error, and gives it back.
+    @discardableResult
+    package static func record(_ error: SystemError) -> SystemError {
+        record(error.code) { $0.append(text: strerror(error.code)) }
+    }
+
+    /// Keeps words of one's own for an error, and gives the error.
+    ///
+    /// It leaves errno alone. Without memory there are no words, but the code still tells.
+    static func record(_ code: Int32, _ write: (inout Words) -> Void) -> SystemError {
+        let saved = platform_errno()
+        if let key {
+            var text = pthread_getspecific(key)
+            if text == nil {
+                text = calloc(1, Words.size)
+                if pthread_setspecific(key, text) != 0 {
+                    free(text)
+                    text = nil
+                }
+            }
+            if let text {
+                var words = Words(at: text.bindMemory(to: CChar.self, capacity: Words.size))
+                write(&words)
+            }
+        }
+        platform_set_errno(saved)
+        return SystemError(code)
+    }
+}
+
+/// A C text that is being written; what does not fit is left out.
+///
+/// The C library's own formatting would need varargs, which Swift cannot pass on without its
+/// runtime.
+struct Words: ~Copyable {
+    /// The room for it, the final 0 included.
+    static let size = 2048
+
+    private let text: UnsafeMutablePointer<CChar>
+    private var length = 0
+
+    init(at text: UnsafeMutablePointer<CChar>) {
+        self.text = text
+        text[0] = 0
+    }
+
+    mutating func append(_ literal: StaticString) {
+        append(text: literal.cString)
+    }
+
+    mutating func append(text other: UnsafePointer<CChar>) {
+        append(UnsafeRawBufferPointer(start: other, count: strlen(other)))
+    }
+
+    /// Appends text from outside in quotation marks, on one line and not too long.
+    mutating func append(quoting bytes: UnsafeRawBufferPointer) {
+        let limit = 64
+        append("\"")
+        for index in 0..<min(bytes.count, limit) {
+            var byte = bytes[index]
+            if byte < 0x20 || byte >= 0x7F { byte = UInt8(ascii: "?") }
+            withUnsafeBytes(of: &byte) { append($0) }
+        }
+        append(bytes.count > limit ? "...\"" : "\"")
+    }
+
+    private mutating func append(_ bytes: UnsafeRawBufferPointer) {
+        let count = min(bytes.count, Words.size - 1 - length)
+        for index in 0..<count { text[length + index] = CChar(bitPattern: bytes[index]) }
+        length += count
+        text[length] = 0
+    }
+}
+
+extension StaticString {
+    /// The text as C has it; it lives forever.
+    package var cString: UnsafePointer<CChar> {
+        UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self)
+    }
+}
