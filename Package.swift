@@ -1,6 +1,16 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
+/// Makes Embedded Swift of it, which needs no runtime: for the library that C programs get.
+///
+/// The Makefile sets this. The core then gives its code to `SelectorsC` and has none of its own.
+let isEmbedded = Context.environment["SELECTORS_EMBEDDED"] != nil
+let embedded: [SwiftSetting] = [
+    .enableExperimentalFeature("Embedded"),
+    .unsafeFlags(["-wmo", "-enforce-exclusivity=unchecked"]),
+]
+let codeless: [SwiftSetting] = [.unsafeFlags(["-Xfrontend", "-emit-empty-object-file"])]
+
 let package = Package(
     name: "swift-selectors",
     products: [
@@ -12,9 +22,13 @@ let package = Package(
     targets: [
         .systemLibrary(name: "CSelectors", path: "include"),
         .systemLibrary(name: "CPlatform"),
-        .target(name: "SelectorsCore", dependencies: ["CPlatform", "CSelectors"]),
+        .target(
+            name: "SelectorsCore", dependencies: ["CPlatform", "CSelectors"],
+            swiftSettings: isEmbedded ? embedded + codeless : []),
         .target(name: "Selectors", dependencies: ["SelectorsCore"]),
-        .target(name: "SelectorsC", dependencies: ["SelectorsCore"], exclude: ["selectors.map"]),
+        .target(
+            name: "SelectorsC", dependencies: ["SelectorsCore"], exclude: ["selectors.map"],
+            swiftSettings: isEmbedded ? embedded : []),
         .target(name: "TestSupport", dependencies: ["Selectors"], path: "Tests/TestSupport"),
         .testTarget(name: "SelectorsCoreTests", dependencies: ["SelectorsCore", "TestSupport"]),
         .testTarget(

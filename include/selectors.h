@@ -50,10 +50,10 @@ extern "C" {
 #endif
 
 /* The version of this header; sel_version() gives that of the library. */
-#define SEL_VERSION_MAJOR 0
-#define SEL_VERSION_MINOR 1
+#define SEL_VERSION_MAJOR 1
+#define SEL_VERSION_MINOR 0
 #define SEL_VERSION_PATCH 0
-#define SEL_VERSION_STRING "0.1.0"
+#define SEL_VERSION_STRING "1.0.0"
 
 /* What is waited for (interest), and what has happened (readiness). */
 #define SEL_READ 0x1u     /* a read, accept or recv would not block; end of file counts */

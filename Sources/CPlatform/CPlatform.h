@@ -23,6 +23,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../../include/selectors.h"
+
 #ifdef __linux__
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -67,6 +69,11 @@ typedef struct platform_event {
 __attribute__((packed))
 #endif
 platform_event;
+
+/* Swift would see the macro as a String. */
+PLATFORM_INLINE const char *platform_version(void) {
+    return SEL_VERSION_STRING;
+}
 
 PLATFORM_INLINE int platform_errno(void) {
     return errno;

@@ -150,7 +150,7 @@ public func sel_last_error() -> UnsafePointer<CChar>! {
 
 @_cdecl("sel_version") @implementation
 public func sel_version() -> UnsafePointer<CChar>! {
-    StaticString("0.1.0").cString
+    platform_version()
 }
 
 /// Runs a call on the core behind a handle, and turns what it throws into what C returns.

@@ -1,0 +1,138 @@
+# Builds, installs and packages the library for C programs.
+#
+#     make                  libselectors.so, libselectors.a, selectors-backends
+#     make check            the C tests against the library that was built
+#     make install          puts all of it below DESTDIR and PREFIX
+#     make install-strip    the same without symbols
+#     make uninstall        removes what install has put there
+#     make deb              Debian packages, into .build-c/deb
+#     make abi              compares the library with the committed description of its ABI
+#     make abi-dump         writes that description anew
+#     make clean
+#
+# Variables, as usual: CC, CFLAGS, CPPFLAGS, LDFLAGS, SWIFT, SWIFTFLAGS, AR, STRIP, INSTALL,
+# DESTDIR, PREFIX, BINDIR, LIBDIR, INCLUDEDIR, MANDIR.
+#
+# Building asks for Swift 6.2 and a C compiler; what is built, for libc alone. The version is that
+# of include/selectors.h.
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR ?= $(PREFIX)/share/man
+
+CFLAGS ?= -O2 -g
+SWIFT ?= swift
+INSTALL ?= install
+STRIP ?= strip
+OBJCOPY ?= objcopy
+
+VERSION := $(shell sed -n 's/^.define SEL_VERSION_STRING "\(.*\)"/\1/p' include/selectors.h)
+MAJOR := $(firstword $(subst ., ,$(VERSION)))
+
+build := .build-c
+soname := libselectors.so.$(MAJOR)
+shared := $(build)/libselectors.so.$(VERSION)
+static := $(build)/libselectors.a
+tool := $(build)/selectors-backends
+object := $(build)/selectors.o
+packaging := Sources/packaging
+man := $(wildcard $(packaging)/man/*.[137])
+
+# The user's flags come after ours, so that theirs win.
+our_cflags := -std=c11 -Wall -Wextra -Wpedantic -Iinclude
+our_ldflags := -shared -Wl,-soname,$(soname) -Wl,--gc-sections \
+    -Wl,--version-script=Sources/SelectorsC/selectors.map \
+    -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
+# No trace of the folder that it was built in.
+our_swiftflags := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." \
+    -Xcc "-ffile-prefix-map=$(CURDIR)=."
+
+sources := Package.swift $(wildcard include/* Sources/CPlatform/* Sources/SelectorsC/* \
+    Sources/SelectorsCore/*.swift Sources/SelectorsCore/*/*.swift)
+
+.PHONY: all library check install install-strip uninstall deb abi abi-dump clean
+.DELETE_ON_ERROR:
+
+all: library $(tool)
+
+library: $(build)/libselectors.so $(static)
+
+# Embedded Swift puts the whole library into one object.
+$(object): $(sources)
+	SELECTORS_EMBEDDED=1 $(SWIFT) build --scratch-path $(build)/swift -c release \
+	    --target SelectorsC $(our_swiftflags) $(SWIFTFLAGS)
+	cp $(build)/swift/release/SelectorsC.build/Functions.swift.o $@
+
+$(shared): $(object) Sources/SelectorsC/selectors.map
+	$(CC) $(CFLAGS) $(our_ldflags) $(LDFLAGS) -o $@ $(object)
+
+$(build)/libselectors.so: $(shared)
+	ln -sf libselectors.so.$(VERSION) $(build)/$(soname)
+	ln -sf $(soname) $@
+
+# The names that are not of the interface are hidden in the archive, too.
+$(static): $(object)
+	$(OBJCOPY) --wildcard --keep-global-symbol='sel_*' $(object) $(build)/selectors-static.o
+	rm -f $@
+	$(AR) rcsD $@ $(build)/selectors-static.o
+
+$(tool): examples-c/list_backends.c include/selectors.h $(build)/libselectors.so
+	$(CC) $(our_cflags) $(CPPFLAGS) $(CFLAGS) -o $@ $< -L$(build) $(LDFLAGS) -lselectors
+
+check: all
+	$(MAKE) -C examples-c check
+
+lib := "$(DESTDIR)$(LIBDIR)"
+fill_in := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
+    -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@MAJOR@|$(MAJOR)|g'
+
+install: all
+	$(INSTALL) -d $(lib)/pkgconfig $(lib)/cmake/selectors \
+	    "$(DESTDIR)$(INCLUDEDIR)" "$(DESTDIR)$(BINDIR)"
+	$(INSTALL) -m 755 $(shared) $(lib)
+	ln -sf libselectors.so.$(VERSION) $(lib)/$(soname)
+	ln -sf $(soname) $(lib)/libselectors.so
+	$(INSTALL) -m 644 $(static) $(lib)
+	$(INSTALL) -m 644 include/*.h "$(DESTDIR)$(INCLUDEDIR)"
+	$(INSTALL) -m 755 $(tool) "$(DESTDIR)$(BINDIR)"
+	$(fill_in) $(packaging)/selectors.pc.in >$(lib)/pkgconfig/selectors.pc
+	$(fill_in) $(packaging)/selectors-config.cmake.in \
+	    >$(lib)/cmake/selectors/selectors-config.cmake
+	$(fill_in) $(packaging)/selectors-config-version.cmake.in \
+	    >$(lib)/cmake/selectors/selectors-config-version.cmake
+	for page in $(man); do \
+	    section="$(DESTDIR)$(MANDIR)/man$${page##*.}" && \
+	    $(INSTALL) -d "$$section" && $(INSTALL) -m 644 "$$page" "$$section" || exit 1; \
+	done
+
+install-strip: install
+	$(STRIP) --strip-unneeded $(lib)/libselectors.so.$(VERSION) \
+	    "$(DESTDIR)$(BINDIR)/selectors-backends"
+	$(STRIP) --strip-debug --enable-deterministic-archives $(lib)/libselectors.a
+
+# Folders go, too, where they are ours, or empty below DESTDIR.
+uninstall:
+	rm -f $(lib)/libselectors.so.$(VERSION) $(lib)/$(soname) $(lib)/libselectors.so \
+	    $(lib)/libselectors.a $(lib)/pkgconfig/selectors.pc \
+	    "$(DESTDIR)$(BINDIR)/selectors-backends"
+	rm -rf $(lib)/cmake/selectors
+	for header in $(notdir $(wildcard include/*.h)); do \
+	    rm -f "$(DESTDIR)$(INCLUDEDIR)/$$header"; \
+	done
+	for page in $(notdir $(man)); do \
+	    rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$$page"; \
+	done
+	[ -z "$(DESTDIR)" ] || [ ! -d "$(DESTDIR)" ] || find "$(DESTDIR)" -depth -type d -empty -delete
+
+deb: all
+	sh $(packaging)/deb.sh $(build)/deb
+
+# What C programs are compiled against is described by the header, which every function is checked
+# against: the description is that of a stand-in made of the header's own prototypes.
+abi abi-dump: all
+	sh $(packaging)/abi.sh $(if $(filter abi-dump,$@),--write) $(packaging)/selectors.abi $(shared)
+
+clean:
+	rm -rf $(build)
