@@ -10,8 +10,8 @@
 #     make abi-dump         writes that description anew
 #     make clean
 #
-# Variables, as usual: CC, CFLAGS, CPPFLAGS, LDFLAGS, SWIFT, SWIFTFLAGS, AR, STRIP, INSTALL,
-# DESTDIR, PREFIX, BINDIR, LIBDIR, INCLUDEDIR, MANDIR.
+# Variables, as usual: CC, CFLAGS, CPPFLAGS, LDFLAGS, SWIFT, SWIFTFLAGS, AR, OBJCOPY, STRIP,
+# INSTALL, DESTDIR, PREFIX, BINDIR, LIBDIR, INCLUDEDIR, MANDIR.
 #
 # Building asks for Swift 6.2 and a C compiler; what is built, for libc alone. The version is that
 # of include/selectors.h.
@@ -47,7 +47,7 @@ our_ldflags := -shared -Wl,-soname,$(soname) -Wl,--gc-sections \
     -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
 # No trace of the folder that it was built in.
 our_swiftflags := -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." \
-    -Xcc "-ffile-prefix-map=$(CURDIR)=."
+    -Xcc "-ffile-prefix-map=$(CURDIR)=." -Xswiftc -Xfrontend -Xswiftc -no-clang-module-breadcrumbs
 
 sources := Package.swift $(wildcard include/* Sources/CPlatform/* Sources/SelectorsC/* \
     Sources/SelectorsCore/*.swift Sources/SelectorsCore/*/*.swift)
@@ -59,11 +59,13 @@ all: library $(tool)
 
 library: $(build)/libselectors.so $(static)
 
-# Embedded Swift puts the whole library into one object.
-$(object): $(sources)
+# Embedded Swift puts the whole library into one object. The section that goes is a hash that knows
+# the folder.
+$(object): $(sources) Makefile
 	SELECTORS_EMBEDDED=1 $(SWIFT) build --scratch-path $(build)/swift -c release \
 	    --target SelectorsC $(our_swiftflags) $(SWIFTFLAGS)
-	cp $(build)/swift/release/SelectorsC.build/Functions.swift.o $@
+	$(OBJCOPY) --remove-section=.swift_modhash \
+	    $(build)/swift/release/SelectorsC.build/Functions.swift.o $@
 
 $(shared): $(object) Sources/SelectorsC/selectors.map
 	$(CC) $(CFLAGS) $(our_ldflags) $(LDFLAGS) -o $@ $(object)
@@ -85,7 +87,10 @@ check: all
 	$(MAKE) -C examples-c check
 
 lib := "$(DESTDIR)$(LIBDIR)"
+in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 fill_in := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
+    -e 's|@LIBDIR_IN_PREFIX@|$(call in_prefix,$(LIBDIR))|g' \
+    -e 's|@INCLUDEDIR_IN_PREFIX@|$(call in_prefix,$(INCLUDEDIR))|g' \
     -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@MAJOR@|$(MAJOR)|g'
 
 install: all

@@ -1,0 +1,73 @@
+#!/bin/sh
+# Makes the Debian packages libselectors1 and libselectors-dev from what "make install" installs.
+#
+#     deb.sh FOLDER    where they go
+#
+# Needs dpkg-deb. SOURCE_DATE_EPOCH, if set, is the time of all files.
+set -eu
+
+folder=$1
+version=$(sed -n 's/^#define SEL_VERSION_STRING "\(.*\)"/\1/p' include/selectors.h)
+major=${version%%.*}
+architecture=$(dpkg --print-architecture)
+triplet=$(${CC:-cc} -print-multiarch)
+: "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct 2>/dev/null || date +%s)}"
+export SOURCE_DATE_EPOCH
+
+mkdir -p "$folder"
+folder=$(cd "$folder" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+dev=$work/libselectors-dev
+library=$work/libselectors$major
+lib=usr/lib/$triplet
+
+make -s install-strip DESTDIR="$dev" PREFIX=/usr LIBDIR="/$lib"
+mkdir -p "$library/$lib" "$library/DEBIAN" "$dev/DEBIAN"
+mv "$dev/$lib"/libselectors.so.* "$library/$lib"
+find "$dev" -name '*.[137]' -type f -exec gzip -9n {} +
+
+# The newest version of the C library that a symbol is taken from.
+libc=$(objdump -T "$library/$lib/libselectors.so.$version" |
+    grep -v ' w ' | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -V | tail -n 1)
+
+# control PACKAGE SECTION DEPENDENCIES [FIELD], and the description from standard input
+control() {
+    for file in copyright changelog; do
+        mkdir -p "$work/$1/usr/share/doc/$1"
+        case $file in
+        copyright) cp LICENSE "$work/$1/usr/share/doc/$1/copyright" ;;
+        changelog) gzip -9nc CHANGELOG.md >"$work/$1/usr/share/doc/$1/changelog.gz" ;;
+        esac
+    done
+    {
+        printf 'Package: %s\nSource: swift-selectors\nVersion: %s\n' "$1" "$version"
+        printf 'Architecture: %s\nSection: %s\n' "$architecture" "$2"
+        printf 'Priority: optional\nDepends: %s\n%s' "$3" "${4:+$4
+}"
+        printf 'Maintainer: the swift-selectors developers <swift-selectors@localhost>\n'
+        printf 'Installed-Size: %s\n' "$(du -sk "$work/$1" | cut -f 1)"
+        cat
+    } >"$work/$1/DEBIAN/control"
+    (cd "$work/$1" && find usr -type f -print0 | sort -z | xargs -0 md5sum >DEBIAN/md5sums)
+    find "$work/$1" -exec touch -hd "@$SOURCE_DATE_EPOCH" {} +
+    dpkg-deb --root-owner-group --build "$work/$1" "$folder" >/dev/null
+}
+
+printf 'libselectors %s libselectors%s (>= %s)\n' "$major" "$major" "$version" \
+    >"$library/DEBIAN/shlibs"
+printf 'activate-noawait ldconfig\n' >"$library/DEBIAN/triggers"
+control "libselectors$major" libs "libc6 (>= $libc)" "Multi-Arch: same" <<'DESCRIPTION'
+Description: readiness of many file descriptors (shared library)
+ One small interface over epoll, poll and select, with the same behaviour on
+ each: register descriptors, wait until some are ready. The backend is chosen
+ at run time. Needs the C library alone.
+DESCRIPTION
+control libselectors-dev libdevel "libselectors$major (= $version)" <<'DESCRIPTION'
+Description: readiness of many file descriptors (development files)
+ One small interface over epoll, poll and select, with the same behaviour on
+ each. This package has the header, the static library, the manual pages, files
+ for pkg-config and CMake, and selectors-backends, which lists the backends.
+DESCRIPTION
+
+ls "$folder"/*.deb

@@ -1,0 +1,243 @@
+#!/bin/bash
+# Tests what "make install" and "make deb" give to others: how it is installed, used and removed.
+#
+#     install_test.sh    from anywhere; speaks TAP
+#
+# Needs pkg-config and binutils; cmake, abidiff, dpkg and root for the tests that say so.
+# shellcheck disable=SC2317 # the tests are called by name
+set -u
+
+cd "$(dirname "$0")/../.."
+root=$PWD
+work=$(mktemp -d)
+trap 'umount "$work/jail/proc" "$work/jail/dev" 2>/dev/null; rm -rf "$work"' EXIT
+unset MAKEFLAGS MAKELEVEL DESTDIR PREFIX LIBDIR INCLUDEDIR MANDIR BINDIR SELECTORS_BACKEND
+cc=${CC:-cc}
+version=$(sed -n 's/^#define SEL_VERSION_STRING "\(.*\)"/\1/p' include/selectors.h)
+soname=libselectors.so.${version%%.*}
+
+tests=0
+failed=0
+# prove WHAT FUNCTION: what it prints is shown if it fails.
+prove() {
+    local status
+    tests=$((tests + 1))
+    # Not in a condition: it would switch errexit off.
+    (
+        set -e -o pipefail
+        "$2"
+    ) >"$work/log" 2>&1
+    status=$?
+    if [ "$status" -eq 0 ]; then
+        echo "ok $tests - $1"
+    else
+        failed=$((failed + 1))
+        echo "not ok $tests - $1"
+        tail -n 20 "$work/log" | sed 's/^/# /'
+    fi
+}
+# Succeeds where the command fails.
+refute() {
+    if "$@"; then return 1; fi
+}
+skip() {
+    tests=$((tests + 1))
+    echo "ok $tests - $1 # SKIP $2"
+}
+
+# A folder with a space, and the library installed below it.
+there="$work/a place"
+installed="$there/usr/local"
+
+installs() {
+    make -s all
+    make -s install-strip DESTDIR="$there"
+    for file in include/selectors.h lib/libselectors.so.$version lib/libselectors.a \
+        lib/pkgconfig/selectors.pc lib/cmake/selectors/selectors-config.cmake \
+        bin/selectors-backends share/man/man3/sel_open.3 share/man/man7/selectors.7; do
+        [ -f "$installed/$file" ] || { echo "no $file"; false; }
+    done
+    [ "$(readlink "$installed/lib/libselectors.so")" = "$soname" ]
+    [ "$(readlink "$installed/lib/$soname")" = "libselectors.so.$version" ]
+}
+
+second_make_does_nothing() {
+    make -q all
+    [ "$(make all)" = "make: Nothing to be done for 'all'." ]
+}
+
+takes_flags() {
+    make -nB all LDFLAGS=-Lmine CFLAGS=-Omine SWIFTFLAGS=-smine >"$work/commands"
+    grep -q -- '-shared .*-Lmine' "$work/commands"
+    grep -q -- '-Omine .*list_backends' "$work/commands"
+    grep -q -- '--target .*-smine' "$work/commands"
+}
+
+library=$installed/lib/libselectors.so.$version
+
+is_small() {
+    [ "$(wc -c <"$library")" -le 100000 ]
+}
+
+is_hardened() {
+    readelf -lW "$library" | grep -q GNU_RELRO
+    readelf -dW "$library" | grep -q BIND_NOW
+    readelf -lW "$library" | grep GNU_STACK | grep -q 'RW '
+    readelf -dW "$library" >"$work/dynamic"
+    refute grep TEXTREL "$work/dynamic"
+}
+
+needs_libc_only() {
+    [ "$(readelf -dW "$library" | grep -c NEEDED)" -eq 1 ]
+    readelf -dW "$library" | grep NEEDED | grep -q 'libc\.so'
+}
+
+tells_no_path() {
+    strings -a ".build-c/libselectors.so.$version" .build-c/libselectors.a >"$work/strings"
+    refute grep -F "$root" "$work/strings"
+    refute grep -F "$HOME/" "$work/strings"
+}
+
+is_reproducible() {
+    mkdir "$work/another place"
+    git ls-files -z --cached --others --exclude-standard |
+        xargs -0 cp --parents -t "$work/another place"
+    make -s -j2 -C "$work/another place" all
+    cmp ".build-c/libselectors.so.$version" "$work/another place/.build-c/libselectors.so.$version"
+    cmp .build-c/libselectors.a "$work/another place/.build-c/libselectors.a"
+}
+
+export PKG_CONFIG_PATH=$installed/lib/pkgconfig
+pkg() {
+    # The prefix holds where it was installed to; a test looks below DESTDIR.
+    pkg-config --define-prefix "$@" selectors
+}
+
+pkg_config_links() {
+    [ "$(pkg --modversion)" = "$version" ]
+    eval "$cc -std=c11 -o '$work/shared' examples-c/conformance/*.c $(pkg --cflags --libs)"
+    LD_LIBRARY_PATH=$installed/lib "$work/shared" poll | tail -n 1
+}
+
+pkg_config_links_statically() {
+    eval "$cc -std=c11 -static -o '$work/static' examples-c/conformance/*.c" \
+        "$(pkg --static --cflags --libs)"
+    readelf -dW "$work/static" >"$work/dynamic"
+    refute grep NEEDED "$work/dynamic"
+    "$work/static" >"$work/tap" || { grep -A5 '^not ok' "$work/tap"; false; }
+}
+
+cmake_links() {
+    mkdir "$work/project"
+    cp examples-c/list_backends.c "$work/project/main.c"
+    cat >"$work/project/CMakeLists.txt" <<'CMAKE'
+cmake_minimum_required(VERSION 3.13)
+project(user C)
+find_package(selectors 1 REQUIRED)
+add_executable(shared main.c)
+target_link_libraries(shared selectors::selectors)
+add_executable(static main.c)
+target_link_libraries(static selectors::selectors_static)
+CMAKE
+    cmake -S "$work/project" -B "$work/project/build" -DCMAKE_PREFIX_PATH="$installed"
+    cmake --build "$work/project/build"
+    "$work/project/build/shared" >"$work/listed"
+    "$work/project/build/static" | diff "$work/listed" -
+    readelf -dW "$work/project/build/shared" | grep "$soname"
+    readelf -dW "$work/project/build/static" >"$work/dynamic"
+    refute grep libselectors "$work/dynamic"
+}
+
+# Nothing but libc, the library and the test.
+runs_in_a_jail() {
+    jail=$work/jail
+    mkdir -p "$jail/proc" "$jail/dev" "$jail/tmp" "$jail/lib64" "$jail/lib"
+    cp -L "$(ldd "$work/shared" | sed -n 's/.*=> \(.*libc\.so\.6\) .*/\1/p')" "$jail/lib"
+    cp -L /lib64/ld-linux-x86-64.so.2 "$jail/lib64"
+    cp "$library" "$jail/lib/$soname"
+    cp "$work/shared" "$jail/conformance"
+    mount -t proc proc "$jail/proc" || mount --bind /proc "$jail/proc"
+    mount --bind /dev "$jail/dev"
+    env -i LD_LIBRARY_PATH=/lib "$(command -v chroot)" "$jail" /conformance >"$work/tap" ||
+        { grep -A5 '^not ok' "$work/tap"; false; }
+    umount "$jail/proc" "$jail/dev"
+    tail -n 1 "$work/tap"
+}
+
+runs_with_libc_alone() {
+    env -i LD_LIBRARY_PATH="$installed/lib" "$work/shared" >"$work/tap" ||
+        { grep -A5 '^not ok' "$work/tap"; false; }
+}
+
+serves_cplusplus() {
+    for compiler in g++ clang++; do
+        command -v "$compiler" || continue
+        for standard in 11 14 17 20; do
+            eval "$compiler -std=c++$standard -Wall -Wextra -Wpedantic -Werror -o '$work/guard'" \
+                "examples-c/guard.cpp $(pkg --cflags --libs)"
+            LD_LIBRARY_PATH=$installed/lib "$work/guard"
+        done
+    done
+}
+
+uninstalls() {
+    make -s uninstall DESTDIR="$there"
+    [ ! -e "$there" ] || { find "$there"; false; }
+}
+
+makes_debian_packages() {
+    make -s deb
+    trap 'dpkg -P libselectors-dev libselectors1' EXIT
+    dpkg -i ".build-c/deb/libselectors1_${version}_"*.deb \
+        ".build-c/deb/libselectors-dev_${version}_"*.deb
+    unset PKG_CONFIG_PATH
+    eval "$cc -o '$work/echo_server' examples-c/echo_server.c" \
+        "$(pkg-config --cflags --libs selectors)"
+    ldd "$work/echo_server" | grep "/lib/.*$soname"
+    selectors-backends | grep '^epoll'
+    "$work/shared" poll | tail -n 1
+    dpkg -P libselectors-dev libselectors1
+    refute ls /usr/bin/selectors-backends /usr/include/selectors.h
+}
+
+abi_is_as_described() {
+    make -s abi
+}
+
+echo "TAP version 13"
+prove "make install, into a folder with a space" installs
+prove "a second make does nothing" second_make_does_nothing
+prove "the user's flags survive" takes_flags
+prove "the library has at most 100 kB" is_small
+prove "no relocation in text, RELRO, no executable stack" is_hardened
+prove "the library needs libc and nothing else" needs_libc_only
+prove "no path of the build is inside" tells_no_path
+prove "a build in another folder gives the same bytes" is_reproducible
+prove "pkg-config: shared" pkg_config_links
+prove "pkg-config: static, all backends" pkg_config_links_statically
+if command -v cmake >/dev/null; then
+    prove "find_package(selectors)" cmake_links
+else
+    skip "find_package(selectors)" "there is no cmake"
+fi
+prove "all backends, with nothing in the environment" runs_with_libc_alone
+if [ "$(id -u)" -eq 0 ] && mkdir -p "$work/try" && mount --bind /dev "$work/try" 2>/dev/null; then
+    umount "$work/try"
+    prove "all backends, where there is only libc" runs_in_a_jail
+else
+    skip "all backends, where there is only libc" "needs root and mount"
+fi
+prove "C++11 to C++20" serves_cplusplus
+if command -v abidiff >/dev/null; then
+    prove "the ABI is as described" abi_is_as_described
+else
+    skip "the ABI is as described" "there is no abidiff"
+fi
+prove "make uninstall leaves nothing" uninstalls
+if [ "$(id -u)" -eq 0 ] && command -v dpkg >/dev/null; then
+    prove "Debian packages: installed, used, removed" makes_debian_packages
+else
+    skip "Debian packages: installed, used, removed" "needs root and dpkg"
+fi
+echo "1..$tests"
+exit $((failed > 0))
