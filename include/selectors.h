@@ -34,6 +34,9 @@
  *
  * Environment. SELECTORS_BACKEND chooses the backend, see sel_open().
  *
+ * ABI. A program that was linked to libselectors.so.1 runs with every later one of that name:
+ * functions, macros and structs stay as they are, and what is new comes with new functions.
+ *
  * This file is C99 and C++11.
  *
  * SPDX-License-Identifier: Apache-2.0
