@@ -1,17 +1,17 @@
 #!/bin/sh
-# Tests that selectors.h compiles everywhere, and that the library has just the functions in it.
+# Tests that the headers compile everywhere, and that the library has just the functions in them.
 #
-#     header_test.sh HEADER LIBRARY [--only]    prints TAP
+#     header_test.sh FOLDER LIBRARY [--only]    prints TAP
 #
 # With --only the library may export nothing but sel_ functions. C_COMPILERS and CXX_COMPILERS
 # name the compilers to try (gcc clang, g++ clang++); one that is not installed is skipped.
 set -eu
 
 if [ $# -lt 2 ] || [ "${3:---only}" != --only ]; then
-    echo "usage: header_test.sh HEADER LIBRARY [--only]" >&2
+    echo "usage: header_test.sh FOLDER LIBRARY [--only]" >&2
     exit 2
 fi
-header=$1
+folder=$1
 library=$2
 only=${3:-}
 warnings='-Wall -Wextra -Wpedantic -Werror'
@@ -37,14 +37,15 @@ report() {
     fi
 }
 
-# compile COMPILER STANDARD LANGUAGE: a file with nothing in it but the header.
+# compile COMPILER STANDARD LANGUAGE HEADER: a file with nothing in it but the header.
 compile() {
-    name="selectors.h compiles with $1 -std=$2"
+    name="$4 compiles with $1 -std=$2"
     if ! command -v "$1" >/dev/null 2>&1; then
         number=$((number + 1))
         echo "ok $number - $name # SKIP $1 is not installed"
         return
     fi
+    printf '#include <%s>\nextern int not_empty;\n' "$4" >"$work/includes_it"
     # shellcheck disable=SC2086 # the warnings are words
     if "$1" "-std=$2" $warnings -x "$3" -fsyntax-only -I "$work/include" "$work/includes_it" \
         >"$work/output" 2>&1; then
@@ -57,28 +58,30 @@ compile() {
 
 echo 'TAP version 13'
 
-# A folder of its own, so that the header cannot lean on a neighbour.
+# A folder of its own, so that the headers cannot lean on a neighbour.
 mkdir "$work/include"
-cp "$header" "$work/include/selectors.h"
-printf '#include <selectors.h>\nextern int not_empty;\n' >"$work/includes_it"
-for compiler in ${C_COMPILERS-gcc clang}; do
-    for standard in c99 c11 c17; do
-        compile "$compiler" "$standard" c
+cp "$folder"/*.h "$work/include"
+for header in selectors.h selectors_plugin.h; do
+    for compiler in ${C_COMPILERS-gcc clang}; do
+        for standard in c99 c11 c17; do
+            compile "$compiler" "$standard" c "$header"
+        done
     done
-done
-for compiler in ${CXX_COMPILERS-g++ clang++}; do
-    for standard in c++11 c++20; do
-        compile "$compiler" "$standard" c++
+    for compiler in ${CXX_COMPILERS-g++ clang++}; do
+        for standard in c++11 c++20; do
+            compile "$compiler" "$standard" c++ "$header"
+        done
     done
 done
 
 # The preprocessor takes the comments away; what then looks like a call is a declaration.
-if ! "${CC:-cc}" -E -P -x c "$header" >"$work/preprocessed" 2>"$work/problem"; then
-    report 'the header can be preprocessed'
+if ! cat "$folder"/*.h | "${CC:-cc}" -E -P -I "$folder" -x c - >"$work/preprocessed" \
+    2>"$work/problem"; then
+    report 'the headers can be preprocessed'
 fi
-grep -o 'sel_[a-z0-9_]* *(' "$work/preprocessed" | tr -d ' (' | sort -u >"$work/declared"
-[ -s "$work/declared" ] && : >"$work/problem" || echo "none found in $header" >"$work/problem"
-report 'the header declares functions'
+grep -v '^typedef' "$work/preprocessed" | grep -o 'sel_[a-z0-9_]* *(' | tr -d ' (' | sort -u >"$work/declared"
+[ -s "$work/declared" ] && : >"$work/problem" || echo "none found in $folder" >"$work/problem"
+report 'the headers declare functions'
 
 if [ -r "$library" ] && nm -D -g --defined-only "$library" >"$work/symbols" 2>"$work/problem"; then
     : >"$work/problem"
@@ -94,9 +97,9 @@ awk '$(NF - 1) != "A" { sub(/@.*/, "", $NF); print $NF }' "$work/symbols" | sort
 grep '^sel_' "$work/exported" >"$work/exported_ours" || :
 
 comm -23 "$work/declared" "$work/exported_ours" >"$work/problem"
-report 'every function of the header is in the library'
+report 'every function of the headers is in the library'
 comm -13 "$work/declared" "$work/exported_ours" >"$work/problem"
-report 'every sel_ function of the library is in the header'
+report 'every sel_ function of the library is in a header'
 if [ -n "$only" ]; then
     grep -v '^sel_' "$work/exported" >"$work/problem" || :
     report 'the library exports nothing else'

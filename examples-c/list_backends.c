@@ -3,20 +3,25 @@
  *
  *     list_backends
  *     SELECTORS_BACKEND=poll list_backends
+ *     SELECTORS_PLUGINS=./mine.so list_backends
+ *
+ * It is installed as selectors-backends.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "selectors.h"
 
-/* Each ability as a word. */
-static const char *abilities(uint32_t capabilities) {
-    switch (capabilities & (SEL_CAN_FILENO | SEL_CAN_CONCURRENT)) {
-    case SEL_CAN_FILENO | SEL_CAN_CONCURRENT: return "fileno concurrent";
-    case SEL_CAN_FILENO: return "fileno";
-    case SEL_CAN_CONCURRENT: return "concurrent";
-    default: return "-";
-    }
+/* Writes the name of each ability. */
+static const char *abilities(uint32_t capabilities, char text[64]) {
+    static const char *const names[] = {"fileno", "concurrent", "edge", "exclusive"};
+    int length = 0;
+    strcpy(text, "-");
+    for (int bit = 0; bit < 4; bit++)
+        if (capabilities >> bit & 1)
+            length += sprintf(text + length, "%s%s", length == 0 ? "" : " ", names[bit]);
+    return text;
 }
 
 int main(void) {
@@ -28,11 +33,18 @@ int main(void) {
         free(infos);
         return 1;
     }
-    printf("%-12s %4s  %-18s %s\n", "name", "rank", "capabilities", "available");
-    for (int i = 0; i < count; i++)
-        printf("%-12s %4d  %-18s %s%s\n", infos[i].name, infos[i].rank,
-               abilities(infos[i].capabilities), infos[i].reason == NULL ? "yes" : "no: ",
-               infos[i].reason == NULL ? "" : infos[i].reason);
+    printf("%-12s %4s  %-33s %s\n", "name", "rank", "capabilities", "available");
+    for (int i = 0; i < count; i++) {
+        char text[64];
+        printf("%-12s %4d  %-33s ", infos[i].name, infos[i].rank,
+               abilities(infos[i].capabilities, text));
+        if (infos[i].reason != NULL)
+            printf("no: %s\n", infos[i].reason);
+        else if (infos[i].origin != NULL)
+            printf("yes, from %s\n", infos[i].origin);
+        else
+            printf("yes\n");
+    }
     free(infos);
 
     sel_selector *selector;

@@ -32,7 +32,8 @@
  * the child, a selector that watches another one by sel_fileno() has to be used after that one.
  * Children of vfork(), _Fork() or bare clone() may only close it.
  *
- * Environment. SELECTORS_BACKEND chooses the backend, see sel_open().
+ * Environment. SELECTORS_BACKEND chooses the backend, see sel_open(). SELECTORS_PLUGINS names
+ * backends to be loaded, see selectors_plugin.h.
  *
  * ABI. A program that was linked to libselectors.so.1 runs with every later one of that name:
  * functions, macros and structs stay as they are, and what is new comes with new functions.
@@ -119,6 +120,7 @@ typedef struct sel_event {
 typedef struct sel_backend_info {
     const char *name;      /* what SELECTORS_BACKEND and sel_open() call it */
     const char *reason;    /* NULL: it can be used here. Else why it cannot */
+    const char *origin;    /* the plug-in that it came with; NULL: none */
     int rank;              /* the highest one that can be used is the default; 0: by name only */
     uint32_t capabilities; /* SEL_CAN_ bits */
 } sel_backend_info;

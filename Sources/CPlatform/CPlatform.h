@@ -9,6 +9,7 @@
 #ifndef CPLATFORM_H
 #define CPLATFORM_H
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -23,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../../include/selectors.h"
+#include "../../include/selectors_plugin.h"
 
 #ifdef __linux__
 #include <sys/epoll.h>
@@ -52,23 +53,6 @@ extern int epoll_pwait2(int, struct epoll_event *, int, const struct timespec *,
 #else
 #define PLATFORM_POLLRDHUP 0u
 #endif
-
-/* Delivery modes, as epoll has them; poll(2) has no such bits. */
-#define PLATFORM_EXCLUSIVE (1u << 28)
-#define PLATFORM_EDGE (1u << 31)
-
-/*
- * What a backend reports: poll(2)'s bits, and the token that came with the descriptor. On Linux it
- * is laid out as struct epoll_event, so that the kernel fills it without a copy.
- */
-typedef struct platform_event {
-    uint32_t mask;
-    uint64_t token;
-}
-#if defined(__linux__) && defined(__x86_64__)
-__attribute__((packed))
-#endif
-platform_event;
 
 /* Swift would see the macro as a String. */
 PLATFORM_INLINE const char *platform_version(void) {
@@ -105,6 +89,36 @@ PLATFORM_INLINE int platform_check_open(int fd) {
     int saved = errno;
     int result = platform_result(fcntl(fd, F_GETFD), saved);
     return result < 0 ? result : 0;
+}
+
+/*
+ * Weak, so that a program can be linked statically, where there is no loader, and so that libdl is
+ * not needed where these are not libc's.
+ */
+extern __typeof__(dlopen) dlopen __attribute__((weak));
+extern __typeof__(dlsym) dlsym __attribute__((weak));
+extern __typeof__(dlerror) dlerror __attribute__((weak));
+
+/* Tells whether the program can load libraries. */
+PLATFORM_INLINE int platform_can_load(void) {
+    return dlopen && dlsym && dlerror;
+}
+
+/* Loads a library for good, and gives its handle; NULL, with the loader's words in *error. */
+PLATFORM_INLINE void *platform_load(const char *path, const char **error) {
+    int saved = errno;
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    *error = handle ? NULL : dlerror();
+    errno = saved;
+    return handle;
+}
+
+/* The plug-in's function in a library, or NULL. */
+PLATFORM_INLINE sel_plugin_entry *platform_find_entry(void *handle) {
+    void *found = dlsym(handle, "sel_plugin");
+    sel_plugin_entry *entry;
+    memcpy(&entry, &found, sizeof entry);
+    return entry;
 }
 
 PLATFORM_INLINE int platform_close(int fd) {
@@ -175,11 +189,12 @@ PLATFORM_INLINE int platform_take_signals(const sigset_t *signals) {
 
 #ifdef __linux__
 
-_Static_assert(sizeof(platform_event) == sizeof(struct epoll_event), "as the kernel has it");
-_Static_assert(offsetof(platform_event, token) == offsetof(struct epoll_event, data), "likewise");
+_Static_assert(sizeof(sel_backend_event) == sizeof(struct epoll_event), "as the kernel has it");
+_Static_assert(offsetof(sel_backend_event, token) == offsetof(struct epoll_event, data),
+               "likewise");
 _Static_assert(EPOLLIN == POLLIN && EPOLLPRI == POLLPRI && EPOLLOUT == POLLOUT &&
                    EPOLLERR == POLLERR && EPOLLHUP == POLLHUP && EPOLLRDHUP == PLATFORM_POLLRDHUP &&
-                   EPOLLEXCLUSIVE == PLATFORM_EXCLUSIVE && EPOLLET == PLATFORM_EDGE,
+                   EPOLLEXCLUSIVE == SEL_MASK_EXCLUSIVE && EPOLLET == SEL_MASK_EDGE,
                "epoll speaks poll's bits");
 
 PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
@@ -200,12 +215,13 @@ PLATFORM_INLINE int platform_epoll_ctl(int epfd, int operation, int fd, uint32_t
     return platform_result(epoll_ctl(epfd, operation, fd, &event), saved);
 }
 
-PLATFORM_INLINE int platform_epoll_wait(int epfd, platform_event *events, int max, int timeout_ms) {
+PLATFORM_INLINE int platform_epoll_wait(int epfd, sel_backend_event *events, int max,
+                                        int timeout_ms) {
     int saved = errno;
     return platform_result(epoll_wait(epfd, (struct epoll_event *)events, max, timeout_ms), saved);
 }
 
-PLATFORM_INLINE int platform_epoll_pwait2(int epfd, platform_event *events, int max,
+PLATFORM_INLINE int platform_epoll_pwait2(int epfd, sel_backend_event *events, int max,
                                           const struct timespec *timeout, const sigset_t *signals) {
     if (!epoll_pwait2)
         return -ENOSYS;
@@ -214,8 +230,8 @@ PLATFORM_INLINE int platform_epoll_pwait2(int epfd, platform_event *events, int 
                            saved);
 }
 
-PLATFORM_INLINE int platform_epoll_pwait(int epfd, platform_event *events, int max, int timeout_ms,
-                                         const sigset_t *signals) {
+PLATFORM_INLINE int platform_epoll_pwait(int epfd, sel_backend_event *events, int max,
+                                         int timeout_ms, const sigset_t *signals) {
     int saved = errno;
     return platform_result(
         epoll_pwait(epfd, (struct epoll_event *)events, max, timeout_ms, signals), saved);

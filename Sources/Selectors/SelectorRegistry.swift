@@ -37,6 +37,24 @@ public enum SelectorRegistry {
             throw BackendError(error)
         }
     }
+
+    /// Loads a plug-in, a shared library, and adds its backend, for the rest of the process.
+    ///
+    /// One that is refused is listed under its path, with the reason.
+    ///
+    /// - Throws: ``BackendError`` with `EINVAL` where the path has no slash or the library no function
+    ///   `sel_plugin`, `ELIBACC` where it cannot be loaded, or what its table is refused with.
+    ///
+    /// The C function is `sel_load_plugin`, and `selectors_plugin.h` the manual.
+    public static func loadPlugin(_ path: String) throws(BackendError) {
+        do throws(SystemError) {
+            try path.utf8CString.withUnsafeBufferPointer { path throws(SystemError) in
+                try BackendRegistry.shared.load(path.baseAddress)
+            }
+        } catch {
+            throw BackendError(error)
+        }
+    }
 }
 
 /// A backend as it is added to ``SelectorRegistry``.
@@ -73,6 +91,8 @@ public struct BackendInfo: Sendable {
     public let name: String
     /// Why it cannot be used here, or `nil` if it can.
     public let reason: String?
+    /// The path of the plug-in that it came with, or `nil`.
+    public let origin: String?
     /// The highest one that can be used is the default; 0: chosen by name alone.
     public let rank: Int32
     /// What it can do beyond the contract.
@@ -83,6 +103,7 @@ public struct BackendInfo: Sendable {
     init(_ info: sel_backend_info) {
         name = String(cString: info.name)
         reason = info.reason.map { String(cString: $0) }
+        origin = info.origin.map { String(cString: $0) }
         rank = info.rank
         capabilities = BackendCapabilities(rawValue: info.capabilities)
     }

@@ -138,6 +138,27 @@ public func sel_backends(_ infos: UnsafeMutablePointer<sel_backend_info>!, _ max
     return BackendRegistry.shared.describe(infos, max: max)
 }
 
+@_cdecl("sel_add_backend") @implementation
+public func sel_add_backend(_ ops: UnsafePointer<sel_backend_ops>!) -> Int32 {
+    do throws(SystemError) {
+        try BackendRegistry.shared.add(ops)
+        return 0
+    } catch {
+        // The registry has words of its own for it.
+        return 0 &- error.code
+    }
+}
+
+@_cdecl("sel_load_plugin") @implementation
+public func sel_load_plugin(_ path: UnsafePointer<CChar>!) -> Int32 {
+    do throws(SystemError) {
+        try BackendRegistry.shared.load(path)
+        return 0
+    } catch {
+        return 0 &- error.code
+    }
+}
+
 @_cdecl("sel_strerror") @implementation
 public func sel_strerror(_ error: Int32) -> UnsafePointer<CChar>! {
     UnsafePointer(strerror(error < 0 ? 0 &- error : error))

@@ -13,6 +13,10 @@ package final class BackendRegistry: @unchecked Sendable {
     let lock = Lock()
     /// The first in the order of rank; among equals that is the first to be added.
     private var best: Backend?
+    /// Whether `SELECTORS_PLUGINS` was looked at.
+    var hasLoadedPlugins = false
+    /// How many backends are being opened by one another.
+    private var depth = 0
 
     /// One backend.
     package final class Backend {
@@ -23,6 +27,14 @@ package final class BackendRegistry: @unchecked Sendable {
         let rank: Int32
         let capabilities: BackendCapabilities
         let make: Make
+        /// Its C functions, if it is made of them.
+        var ops: UnsafePointer<sel_backend_ops>?
+        /// The path of the library that it came with, and the loader's handle.
+        var origin: UnsafePointer<CChar>?
+        var handle: UnsafeMutableRawPointer?
+        /// The table by which plug-ins drive it.
+        private(set) lazy var hostedOps = HostedBackend.makeOps(
+            name: name, rank: rank, capabilities: capabilities)
         var verdict = Verdict.untried
         /// The one after it in the order of rank.
         fileprivate(set) var next: Backend?
@@ -54,6 +66,15 @@ package final class BackendRegistry: @unchecked Sendable {
         }
 
         private func probe() -> Verdict {
+            if let ask = ops?.pointee.probe {
+                let saved = platform_errno()
+                defer { platform_set_errno(saved) }
+                var reason: UnsafePointer<CChar>?
+                let result = ask(&reason)
+                if result == 0 { return .available }
+                return .refused(
+                    reason ?? words(of: result < 0 && result > -4096 ? -result : EPROTO))
+            }
             do throws(SystemError) {
                 let instance = try make()
                 defer { instance.close() }
@@ -61,8 +82,12 @@ package final class BackendRegistry: @unchecked Sendable {
                 _ = try instance.wait(into: &event, max: 1, timeout: 0, signals: nil)
                 return .available
             } catch {
-                return .refused(strdup(strerror(error.code)).map { UnsafePointer($0) } ?? name)
+                return .refused(words(of: error.code))
             }
+        }
+
+        private func words(of code: Int32) -> UnsafePointer<CChar> {
+            strdup(LastError.words(of: code)).map { UnsafePointer($0) } ?? name
         }
     }
 
@@ -103,6 +128,21 @@ package final class BackendRegistry: @unchecked Sendable {
         return backend
     }
 
+    /// Lists what could not be added, under its path; both texts live forever.
+    func addRefused(_ path: UnsafePointer<CChar>, because reason: UnsafePointer<CChar>) {
+        let old = first { $0.origin.map { strcmp($0, path) == 0 } ?? false && $0.ops == nil }
+        if let old {
+            old.verdict = .refused(reason)
+            return
+        }
+        let backend = Backend(path, rank: 0, capabilities: []) { () throws(SystemError) in
+            throw SystemError(ENOTSUP)
+        }
+        backend.origin = path
+        backend.verdict = .refused(reason)
+        insert(backend)
+    }
+
     private func insert(_ backend: Backend) {
         guard var place = best, place.rank >= backend.rank else {
             backend.next = best
@@ -137,12 +177,13 @@ package final class BackendRegistry: @unchecked Sendable {
     package func describe(_ infos: UnsafeMutablePointer<sel_backend_info>?, max: Int32) -> Int32 {
         lock.lock()
         defer { lock.unlock() }
+        loadNamedPlugins()
         var (count, next): (Int32, Backend?) = (0, best)
         while let backend = next {
             if let infos, count < max {
                 infos[Int(count)] = sel_backend_info(
-                    name: backend.name, reason: backend.reason, rank: backend.rank,
-                    capabilities: backend.capabilities.rawValue)
+                    name: backend.name, reason: backend.reason, origin: backend.origin,
+                    rank: backend.rank, capabilities: backend.capabilities.rawValue)
             }
             count += 1
             next = backend.next
@@ -154,8 +195,26 @@ package final class BackendRegistry: @unchecked Sendable {
 
     /// Opens a core on the backend that a list chooses; `sel_open` has the manual.
     package func open(_ list: UnsafePointer<CChar>?) throws(SystemError) -> SelectorCore {
+        let (backend, instance) = try openBare(list)
+        do throws(SystemError) {
+            return try SelectorCore.open(
+                backend: instance, name: backend.name, capabilities: backend.capabilities)
+        } catch {
+            throw LastError.record(error)
+        }
+    }
+
+    /// Opens an instance of the backend that a list chooses, with no core around it.
+    func openBare(
+        _ list: UnsafePointer<CChar>?
+    ) throws(SystemError) -> (Backend, any SelectorBackend) {
         lock.lock()
         defer { lock.unlock() }
+        loadNamedPlugins()
+        // A backend may open another one, but not itself.
+        guard depth < 8 else { throw LastError.record(SystemError(ELOOP)) }
+        depth += 1
+        defer { depth -= 1 }
         let variable = StaticString("SELECTORS_BACKEND")
         let backend: Backend
         if let list {
@@ -166,9 +225,7 @@ package final class BackendRegistry: @unchecked Sendable {
             backend = try choose(Choice(nil, origin: "backend"))
         }
         do throws(SystemError) {
-            return try SelectorCore.open(
-                backend: try backend.make(), name: backend.name,
-                capabilities: backend.capabilities)
+            return (backend, try backend.make())
         } catch {
             throw LastError.record(error)
         }
@@ -225,7 +282,7 @@ package final class BackendRegistry: @unchecked Sendable {
     }
 
     /// The best backend for which something holds.
-    private func first(where holds: (Backend) -> Bool) -> Backend? {
+    func first(where holds: (Backend) -> Bool) -> Backend? {
         var next = best
         while let backend = next {
             if holds(backend) { return backend }

@@ -19,7 +19,15 @@ package enum LastError {
     /// Keeps the system's words for an error, and gives it back.
     @discardableResult
     package static func record(_ error: SystemError) -> SystemError {
-        record(error.code) { $0.append(text: strerror(error.code)) }
+        record(error.code) { $0.append(text: words(of: error.code)) }
+    }
+
+    /// The words for an errno value.
+    static func words(of code: Int32) -> UnsafePointer<CChar> {
+        if code == EPROTO {
+            return StaticString("the backend has answered against the rules").cString
+        }
+        return UnsafePointer(strerror(code))
     }
 
     /// Keeps words of one's own for an error, and gives the error.
@@ -67,7 +75,11 @@ struct Words: ~Copyable {
     }
 
     mutating func append(text other: UnsafePointer<CChar>) {
-        append(UnsafeRawBufferPointer(start: other, count: strlen(other)))
+        var next = other
+        while next.pointee != 0 {
+            append(UInt8(bitPattern: next.pointee))
+            next += 1
+        }
     }
 
     /// Appends text from outside in quotation marks, on one line and not too long.
@@ -75,17 +87,17 @@ struct Words: ~Copyable {
         let limit = 64
         append("\"")
         for index in 0..<min(bytes.count, limit) {
-            var byte = bytes[index]
-            if byte < 0x20 || byte >= 0x7F { byte = UInt8(ascii: "?") }
-            withUnsafeBytes(of: &byte) { append($0) }
+            append(bytes[index] < 0x7F ? bytes[index] : UInt8(ascii: "?"))
         }
         append(bytes.count > limit ? "...\"" : "\"")
     }
 
-    private mutating func append(_ bytes: UnsafeRawBufferPointer) {
-        let count = min(bytes.count, Words.size - 1 - length)
-        for index in 0..<count { text[length + index] = CChar(bitPattern: bytes[index]) }
-        length += count
+    private mutating func append(_ byte: UInt8) {
+        guard length < Words.size - 1 else { return }
+        // Whatever it is, it stays on one line.
+        let isControl = byte < 0x20 || byte == 0x7F
+        text[length] = CChar(bitPattern: isControl ? UInt8(ascii: "?") : byte)
+        length += 1
         text[length] = 0
     }
 }

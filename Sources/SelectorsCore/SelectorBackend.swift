@@ -1,8 +1,9 @@
 import CPlatform
+import CSelectors
 
 /// One event as a backend reports it: `mask` in poll(2)'s bits, and the `token` that the
 /// descriptor was added with.
-public typealias BackendEvent = platform_event
+public typealias BackendEvent = sel_backend_event
 
 /// The bits that the engine and its backends speak: those of poll(2), whose values the platform
 /// sets.
@@ -30,10 +31,10 @@ public enum PollMask {
     /// Never asked for.
     public static let invalid = UInt32(POLLNVAL)
     /// Asked for, never reported: report news only, see ``BackendCapabilities/edge``.
-    public static let edge = UInt32(PLATFORM_EDGE)
+    public static let edge = UInt32(SEL_MASK_EDGE)
     /// Asked for, never reported: wake one of several that wait for this file, see
     /// ``BackendCapabilities/exclusive``.
-    public static let exclusive = UInt32(PLATFORM_EXCLUSIVE)
+    public static let exclusive = UInt32(SEL_MASK_EXCLUSIVE)
 }
 
 /// What a backend can do beyond the contract; the values are those of the `SEL_CAN_` macros.

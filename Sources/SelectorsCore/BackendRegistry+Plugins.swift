@@ -1,0 +1,161 @@
+import CPlatform
+import CSelectors
+
+/// Backends that are tables of C functions, and the libraries that bring them.
+extension BackendRegistry {
+    /// Adds a backend; `sel_add_backend` has the manual.
+    package func add(_ ops: UnsafePointer<sel_backend_ops>?) throws(SystemError) {
+        lock.lock()
+        defer { lock.unlock() }
+        try addTable(ops)
+    }
+
+    @discardableResult
+    private func addTable(
+        _ ops: UnsafePointer<sel_backend_ops>?
+    ) throws(SystemError) -> Backend {
+        guard let ops else { throw complaint(EINVAL, nil, "there is no table of functions") }
+        // The rest of the table may mean something else.
+        guard ops.pointee.abi == UInt32(SEL_PLUGIN_ABI) else {
+            throw complaint(ENOTSUP, nil, "it was made for another version of selectors_plugin.h")
+        }
+        guard ops.pointee.size >= MemoryLayout<sel_backend_ops>.size else {
+            throw complaint(EINVAL, nil, "the table of functions is too small")
+        }
+        guard let name = ops.pointee.name else { throw complaint(EINVAL, nil, "it has no name") }
+        let known: BackendCapabilities = [.fileno, .concurrent, .edge, .exclusive]
+        let capabilities = BackendCapabilities(rawValue: ops.pointee.capabilities)
+        guard known.isSuperset(of: capabilities) else {
+            throw complaint(EINVAL, name, "unknown capabilities")
+        }
+        if let function = missingFunction(ops.pointee) {
+            throw complaint(EINVAL, name, "it has no function", function)
+        }
+        guard let memory = calloc(1, MemoryLayout<sel_backend_ops>.stride) else {
+            throw LastError.record(SystemError(ENOMEM))
+        }
+        // SAFETY: the copy is never freed, as the closure below needs.
+        let copy = memory.bindMemory(to: sel_backend_ops.self, capacity: 1)
+        copy.initialize(to: ops.pointee)
+        nonisolated(unsafe) let table = UnsafePointer(copy)
+        do throws(SystemError) {
+            let backend = try add(name, rank: ops.pointee.rank, capabilities: capabilities) {
+                () throws(SystemError) in try PluginBackend.open(table)
+            }
+            backend.ops = table
+            return backend
+        } catch {
+            free(memory)
+            throw error
+        }
+    }
+
+    private func missingFunction(_ ops: sel_backend_ops) -> StaticString? {
+        if ops.open == nil { return "open" }
+        if ops.add == nil { return "add" }
+        if ops.modify == nil { return "modify" }
+        if ops.remove == nil { return "remove" }
+        if ops.wait == nil { return "wait" }
+        if ops.close == nil { return "close" }
+        if ops.capabilities & UInt32(SEL_CAN_FILENO) != 0 {
+            if ops.fileno == nil { return "fileno" }
+            if ops.reset == nil { return "reset" }
+        }
+        return nil
+    }
+
+    private func complaint(
+        _ code: Int32, _ name: UnsafePointer<CChar>?, _ text: StaticString,
+        _ detail: StaticString? = nil
+    ) -> SystemError {
+        LastError.record(code) {
+            $0.append("backend")
+            if let name {
+                $0.append(" ")
+                $0.append(quoting: UnsafeRawBufferPointer(start: name, count: strnlen(name, 65)))
+            }
+            $0.append(": ")
+            $0.append(text)
+            if let detail {
+                $0.append(" ")
+                $0.append(detail)
+            }
+        }
+    }
+
+    // MARK: Libraries
+
+    /// Loads a plug-in; `sel_load_plugin` has the manual.
+    package func load(_ path: UnsafePointer<CChar>?) throws(SystemError) {
+        lock.lock()
+        defer { lock.unlock() }
+        loadNamedPlugins()
+        guard let path else { throw LastError.record(SystemError(EINVAL)) }
+        try loadPlugin(path)
+    }
+
+    /// Loads what `SELECTORS_PLUGINS` names, the first time that it is called.
+    ///
+    /// What is refused is listed with the reason.
+    func loadNamedPlugins() {
+        if hasLoadedPlugins { return }
+        hasLoadedPlugins = true
+        guard var rest = platform_environment(StaticString("SELECTORS_PLUGINS").cString) else {
+            return
+        }
+        while rest.pointee != 0 {
+            let length = strcspn(rest, StaticString(":").cString)
+            if length > 0, let path = strndup(rest, length) {
+                try? loadPlugin(path)
+                free(path)
+            }
+            rest += length + (rest[length] == 0 ? 0 : 1)
+        }
+    }
+
+    private func loadPlugin(_ path: UnsafePointer<CChar>) throws(SystemError) {
+        guard strchr(path, Int32(UInt8(ascii: "/"))) != nil else {
+            throw refuse(path, EINVAL, StaticString("its path has no slash").cString)
+        }
+        guard platform_can_load() != 0 else {
+            let reason = StaticString("this program is linked statically and cannot load it")
+            throw refuse(path, ENOSYS, reason.cString)
+        }
+        var reason: UnsafePointer<CChar>?
+        guard let handle = platform_load(path, &reason) else {
+            throw refuse(path, ELIBACC, reason ?? StaticString("it cannot be loaded").cString)
+        }
+        if first(where: { $0.handle == handle }) != nil { return }
+        guard let entry = platform_find_entry(handle) else {
+            throw refuse(path, EINVAL, StaticString("it has no function sel_plugin").cString)
+        }
+        let saved = platform_errno()
+        let ops = entry(HostedBackend.host)
+        platform_set_errno(saved)
+        guard let ops else {
+            throw refuse(path, EINVAL, StaticString("its sel_plugin does not want to run").cString)
+        }
+        do throws(SystemError) {
+            let backend = try addTable(ops)
+            backend.handle = handle
+            backend.origin = UnsafePointer(strdup(path))
+        } catch {
+            throw refuse(path, error.code, LastError.text)
+        }
+    }
+
+    /// Lists a plug-in that cannot be used, under its path, and gives the error.
+    private func refuse(
+        _ path: UnsafePointer<CChar>, _ code: Int32, _ reason: UnsafePointer<CChar>
+    ) -> SystemError {
+        // The reason may be this thread's last words, which are about to be written over.
+        let reason = strdup(reason)
+        if let reason, let path = strdup(path) { addRefused(path, because: reason) }
+        return LastError.record(code) {
+            $0.append("plug-in ")
+            $0.append(quoting: UnsafeRawBufferPointer(start: path, count: strlen(path)))
+            $0.append(": ")
+            $0.append(text: reason.map { UnsafePointer($0) } ?? StaticString("").cString)
+        }
+    }
+}

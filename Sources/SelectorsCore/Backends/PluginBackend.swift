@@ -1,0 +1,85 @@
+import CPlatform
+import CSelectors
+
+/// Waits with a table of C functions, that of a program or of a plug-in.
+///
+/// What the functions answer against the rules of `selectors_plugin.h` becomes `EPROTO`.
+final class PluginBackend: SelectorBackend {
+    private let ops: UnsafePointer<sel_backend_ops>
+    private var instance: UnsafeMutableRawPointer?
+
+    /// Opens an instance; no function of the table is missing, and it lives forever.
+    static func open(_ ops: UnsafePointer<sel_backend_ops>) throws(SystemError) -> PluginBackend {
+        PluginBackend(ops, try makeInstance(ops))
+    }
+
+    private init(_ ops: UnsafePointer<sel_backend_ops>, _ instance: UnsafeMutableRawPointer?) {
+        self.ops = ops
+        self.instance = instance
+    }
+
+    private static func makeInstance(
+        _ ops: UnsafePointer<sel_backend_ops>
+    ) throws(SystemError) -> UnsafeMutableRawPointer? {
+        var instance: UnsafeMutableRawPointer?
+        try ask(upTo: 0) { ops.pointee.open.unsafelyUnwrapped(&instance) }
+        return instance
+    }
+
+    func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+        do throws(SystemError) {
+            try ask(upTo: 0) { ops.pointee.add.unsafelyUnwrapped(instance, fd, mask, token) }
+        } catch {
+            // These would speak of registrations, of which a backend does not know.
+            throw error.code == EEXIST || error.code == ENOENT ? SystemError(EPROTO) : error
+        }
+    }
+
+    func modify(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+        try ask(upTo: 0) { ops.pointee.modify.unsafelyUnwrapped(instance, fd, mask, token) }
+    }
+
+    func remove(_ fd: Int32) throws(SystemError) {
+        try ask(upTo: 0) { ops.pointee.remove.unsafelyUnwrapped(instance, fd) }
+    }
+
+    func reset(afterFork: Bool) throws(SystemError) {
+        if let reset = ops.pointee.reset {
+            try ask(upTo: 0) { reset(instance, afterFork ? 1 : 0) }
+        } else {
+            let fresh = try PluginBackend.makeInstance(ops)
+            close()
+            instance = fresh
+        }
+    }
+
+    func wait(
+        into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
+        signals: UnsafePointer<sigset_t>?
+    ) throws(SystemError) -> Int32 {
+        try ask(upTo: max) {
+            ops.pointee.wait.unsafelyUnwrapped(instance, events, max, timeout, signals)
+        }
+    }
+
+    func fileno() throws(SystemError) -> Int32? {
+        guard ops.pointee.capabilities & UInt32(SEL_CAN_FILENO) != 0 else { return nil }
+        return try ask(upTo: .max) { ops.pointee.fileno.unsafelyUnwrapped(instance) }
+    }
+
+    func close() {
+        let saved = platform_errno()
+        ops.pointee.close.unsafelyUnwrapped(instance)
+        platform_set_errno(saved)
+    }
+}
+
+/// Calls a plug-in's function, and gives back its result, which must not be greater than `limit`.
+@discardableResult
+private func ask(upTo limit: Int32, _ call: () -> Int32) throws(SystemError) -> Int32 {
+    let saved = platform_errno()
+    let result = call()
+    platform_set_errno(saved)
+    if result > limit || result < -4095 { throw SystemError(EPROTO) }
+    return try check(result)
+}
