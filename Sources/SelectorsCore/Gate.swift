@@ -61,15 +61,18 @@ struct Gate: ~Copyable {
         if !tryLock() { acquire(clearing: 0) }
     }
 
+    /// Gives the lock back if nobody sleeps for it and there is nothing to see to.
+    @inline(__always)
+    func tryUnlock() -> Bool {
+        state.compareExchange(expected: Gate.locked, desired: 0, ordering: .releasing).exchanged
+    }
+
     /// Gives the lock back.
     ///
     /// - Parameter attention: Whether the next select has something to see to.
     @inline(__always)
     func unlock(attention: Bool) {
-        if attention
-            || !state.compareExchange(expected: Gate.locked, desired: 0, ordering: .releasing)
-                .exchanged
-        {
+        if attention || !tryUnlock() {
             release(to: attention ? Gate.attention : 0, keeping: Gate.waiting)
         }
     }

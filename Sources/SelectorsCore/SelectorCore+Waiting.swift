@@ -12,29 +12,40 @@ extension SelectorCore {
     ) throws(SystemError) -> Int32 {
         guard max >= 1 else { throw SystemError(EINVAL) }
         if timeout < 0 && gate.tryBeginWait() {
-            var count: Int32 = 0
             do throws(SystemError) {
                 let reports = place(for: max, in: events)
                 let reported = try backend.wait(
                     into: reports, max: max, timeout: timeout, signals: signals)
                 gate.endWait()
-                count = deliver(reports, reported, to: events)
-            } catch {
-                gate.endWait()
-                if endsSelect(error) {
-                    unlock()
-                    throw error
+                let count = deliver(reports, reported, to: events)
+                if count > 0 {
+                    if !(duties.isEmpty && gate.tryUnlock()) { leave() }
+                    return count
                 }
-            }
-            if count > 0 {
-                if !duties.isEmpty { settle() }
-                unlock()
-                return count
+            } catch {
+                try recover(from: error)
             }
         } else {
             gate.lock()
         }
         return try selectInFull(into: events, max: max, timeout: timeout, signals: signals)
+    }
+
+    /// Takes the lock after a wait that has failed, if select is to go on.
+    @inline(never)
+    private func recover(from error: SystemError) throws(SystemError) {
+        gate.endWait()
+        if endsSelect(error) {
+            unlock()
+            throw error
+        }
+    }
+
+    /// Ends a select that returns events.
+    @inline(never)
+    private func leave() {
+        settle()
+        unlock()
     }
 
     /// The whole of select: with duties, with a deadline, and again after a wait that gave nothing.
@@ -69,7 +80,7 @@ extension SelectorCore {
                 let count = try collectFromAll(
                     into: events, max: max, timeout: remaining, signals: signals)
                 if count > 0 {
-                    settle()
+                    if !duties.isEmpty { settle() }
                     return count
                 }
                 if duties.contains(.wakeUp) { continue }
@@ -88,7 +99,6 @@ extension SelectorCore {
     }
 
     /// Sees to the duties that cannot wait for the next select once this one returns events.
-    @inline(never)
     private func settle() {
         duties.remove(.wakeUp)
         // What goes wrong here comes up again in the next select.

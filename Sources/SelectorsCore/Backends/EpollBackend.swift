@@ -79,7 +79,19 @@
             try check(platform_replace(fresh, epfd))
         }
 
+        @inline(never)
         func wait(
+            into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
+            signals: UnsafePointer<sigset_t>?
+        ) throws(SystemError) -> Int32 {
+            if timeout < 0 && signals == nil {
+                return try check(platform_epoll_wait(epfd, events, max, -1))
+            }
+            return try waitInFull(into: events, max: max, timeout: timeout, signals: signals)
+        }
+
+        @inline(never)
+        private func waitInFull(
             into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
             signals: UnsafePointer<sigset_t>?
         ) throws(SystemError) -> Int32 {
@@ -96,7 +108,6 @@
             return try check(platform_epoll_wait(epfd, events, max, milliseconds))
         }
 
-        @inline(never)
         private func waitPrecisely(
             into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
             signals: UnsafePointer<sigset_t>?
