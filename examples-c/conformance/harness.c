@@ -16,6 +16,7 @@
 
 struct test test;
 struct tally tally;
+void (*before_tear_down)(void);
 
 static char hung[256]; /* what the watchdog prints */
 
@@ -145,6 +146,8 @@ void run(const char *group, const struct fact *fact) {
         fact->prove_alone();
     else if ((selector = open_selector(test.backend)) != NULL)
         fact->prove(selector);
+    if (before_tear_down != NULL)
+        before_tear_down();
     tear_down();
     alarm(0);
     after = open_descriptors();

@@ -45,6 +45,9 @@ struct fact {
 #define END_OF_FACTS \
     { NULL, NULL, NULL }
 
+/* All facts, theme by theme; NULL ends the themes. */
+extern const struct fact *const facts_of_the_library[], *const facts_of_a_backend[];
+
 /* What the running test knows, and what is cleaned up after it. */
 extern struct test {
     const char *backend; /* NULL: the test is about the library as a whole */
@@ -119,6 +122,9 @@ sel_selector *open_selector(const char *backend);
 
 /* Closes such a selector earlier. */
 int close_selector(sel_selector *selector);
+
+/* Called when a fact is through, while what it has opened still is; NULL: nothing. */
+extern void (*before_tear_down)(void);
 
 /* Prepares run(): the watchdog, the limit of descriptors, the environment. */
 void start_harness(void);

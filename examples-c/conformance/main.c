@@ -16,19 +16,6 @@
 #include <stdio.h>
 #include <string.h>
 
-extern const struct fact library_facts[], detail_facts[];
-extern const struct fact arguments_facts[], registration_facts[], readiness_facts[],
-    timeouts_facts[], signals_facts[], hangup_facts[], modes_facts[], closed_facts[], files_facts[],
-    many_facts[], random_facts[], nesting_facts[], exhaustion_facts[], threads_facts[];
-
-static const struct fact *const of_the_library[] = {library_facts, detail_facts, NULL};
-
-static const struct fact *const of_a_backend[] = {
-    arguments_facts, registration_facts, readiness_facts,  timeouts_facts, signals_facts,
-    hangup_facts,    modes_facts,        closed_facts,     files_facts,    many_facts,
-    random_facts,    nesting_facts,      exhaustion_facts, threads_facts,  NULL,
-};
-
 static int count_facts(const struct fact *const *themes) {
     int count = 0;
     for (; *themes != NULL; themes++)
@@ -65,7 +52,7 @@ static bool choose(const char *name) {
 
 int main(int argc, char **argv) {
     const char *names[MOST_BACKENDS];
-    int count = 0, plan = count_facts(of_the_library);
+    int count = 0, plan = count_facts(facts_of_the_library);
     if (argc > MOST_BACKENDS) {
         fprintf(stderr, "usage: conformance [BACKEND...]\n");
         return 2;
@@ -77,15 +64,15 @@ int main(int argc, char **argv) {
     if (argc <= 1)
         count = usable_backends(names);
     for (int i = 0; i < count; i++)
-        plan += choose(names[i]) ? count_facts(of_a_backend) : 1;
+        plan += choose(names[i]) ? count_facts(facts_of_a_backend) : 1;
     test.backend = NULL;
     test.failure[0] = '\0';
 
     printf("1..%d\n", plan);
-    run_facts("library", of_the_library);
+    run_facts("library", facts_of_the_library);
     for (int i = 0; i < count; i++) {
         if (choose(names[i]))
-            run_facts(names[i], of_a_backend);
+            run_facts(names[i], facts_of_a_backend);
         else
             report(names[i], "can be used");
     }
