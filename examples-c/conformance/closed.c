@@ -195,6 +195,22 @@ static void modify_after_reuse_is_about_the_new_file(sel_selector *selector) {
     }
 }
 
+/* A wait that blocks, for a file that is not ready yet. */
+static void modify_after_reuse_waits_for_the_new_file(sel_selector *selector) {
+    int fds[] = {make_event(), make_file()};
+    sel_event event;
+    for (int i = 0; i < LENGTH(fds); i++) {
+        OK(sel_register(selector, fds[i], SEL_WRITE, NULL));
+        CHECK(sees(selector, fds[i], SEL_WRITE, 0));
+        CHECK(drop(fds[i]));
+        EQUAL(make_timer(20 * MS), fds[i]);
+        OK(sel_modify(selector, fds[i], SEL_READ, NULL));
+        EQUAL(sel_select(selector, &event, 1, ENOUGH), 1);
+        CHECK(event.key.fd == fds[i] && event.events == SEL_READ && event.detail == 0);
+        OK(sel_unregister(selector, fds[i], NULL));
+    }
+}
+
 const struct fact closed_facts[] = {
     FACT("closed while registered blinds no other", closed_one_blinds_no_other),
     FACT("closed while registered, then modified, is invalid", closed_then_modified_is_invalid),
@@ -202,6 +218,8 @@ const struct fact closed_facts[] = {
     FACT("unregister after close and reuse", unregister_works_after_close_and_reuse),
     FACT("modify after close and reuse is about the new file",
          modify_after_reuse_is_about_the_new_file),
+    FACT("modify after close and reuse waits for the new file",
+         modify_after_reuse_waits_for_the_new_file),
     FACT("unregister ends it though a duplicate lives on", ghost_is_silent_after_unregister),
     FACT("a duplicate that lives on hides no other", ghost_hides_no_other),
     FACT("a duplicate comes back to its number", ghost_can_be_registered_again),

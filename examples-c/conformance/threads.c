@@ -140,6 +140,19 @@ static void close_ends_a_blocked_select(sel_selector *selector) {
     EQUAL(result_of(&waiter), -ECANCELED);
 }
 
+static void two_may_wait(sel_selector *selector) {
+    int fd = watch(selector, make_event(), SEL_READ);
+    struct waiter waiters[2];
+    CHECK(start_waiter(&waiters[0], selector));
+    CHECK(rests(selector, 20 * MS));
+    CHECK(start_waiter(&waiters[1], selector));
+    CHECK(put(fd));
+    for (int i = 0; i < LENGTH(waiters); i++) {
+        EQUAL(result_of(&waiters[i]), 1);
+        EQUAL(waiters[i].event.key.fd, fd);
+    }
+}
+
 static void one_shot_is_armed_by_another_thread(sel_selector *selector) {
     int fds[] = {watch(selector, make_ready_event(), SEL_READ | SEL_ONESHOT),
                  watch(selector, make_file(), SEL_READ | SEL_ONESHOT)};
@@ -276,12 +289,28 @@ static void child_keeps_files_and_closed_ones(sel_selector *selector) {
     CHECK(sees(selector, file, SEL_READ, 0));
 }
 
+static void child_may_nest(sel_selector *selector) {
+    int inner, idle = watch(selector, make_event(), SEL_READ);
+    sel_selector *outer = open_selector(test.backend);
+    pid_t child;
+    NEEDS(SEL_CAN_FILENO);
+    inner = watch(outer, sel_fileno(selector), SEL_READ);
+    child = fork();
+    if (child == 0)
+        _exit(!(quiet(selector) && quiet(outer) && put(idle) && sees(outer, inner, SEL_READ, 0) &&
+                sees(selector, idle, SEL_READ, 0) && sel_fileno(selector) == inner));
+    CHECK(is_content(child));
+    CHECK(sees(outer, inner, SEL_READ, 0));
+    CHECK(sees(selector, idle, SEL_READ, 0));
+}
+
 const struct fact threads_facts[] = {
     FACT("what a thread changes ends another's wait", blocked_select_sees_changes),
     FACT("it is seen within 100 ms", change_is_seen_soon),
     FACT("a wake-up ends one wait", wakeup_ends_one_wait),
     FACT("a signal handler may wake", signal_handler_may_wake),
     FACT("close ends another thread's wait", close_ends_a_blocked_select),
+    FACT("of two waits one waits for the other", two_may_wait),
     FACT("another thread arms a one-shot", one_shot_is_armed_by_another_thread),
     FACT("an exclusive one does not wake all", exclusive_does_not_wake_all),
     FACT("a fork's child has a set of its own", child_has_a_set_of_its_own),
@@ -289,5 +318,6 @@ const struct fact threads_facts[] = {
     FACT("a wake-up in a fork's child is kept", wakeup_in_a_child_is_kept),
     FACT("a fork's child has files and closed ones", child_keeps_files_and_closed_ones),
     FACT("a fork's child keeps spent one-shots", child_keeps_spent_one_shots),
+    FACT("a fork's child has a selector in another", child_may_nest),
     END_OF_FACTS,
 };
