@@ -1,0 +1,285 @@
+/*
+ * calls.c - stands between the facts and the library, as the caller who tries again.
+ *
+ * A call that fails has changed nothing. So who is told of an injected error calls again, as if
+ * nothing had been, and each fact has to hold all the same. An error that is not told at all must
+ * not show either.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "../conformance/helpers.h"
+#include "faults.h"
+
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MOST_KEYS 64
+#define WORDS 1024
+
+static struct {
+    __typeof__(&sel_open) sel_open;
+    __typeof__(&sel_close) sel_close;
+    __typeof__(&sel_register) sel_register;
+    __typeof__(&sel_modify) sel_modify;
+    __typeof__(&sel_unregister) sel_unregister;
+    __typeof__(&sel_select) sel_select;
+    __typeof__(&sel_pselect) sel_pselect;
+    __typeof__(&sel_set_interruptible) sel_set_interruptible;
+    __typeof__(&sel_wakeup) sel_wakeup;
+    __typeof__(&sel_get_key) sel_get_key;
+    __typeof__(&sel_get_map) sel_get_map;
+    __typeof__(&sel_fileno) sel_fileno;
+    __typeof__(&sel_backends) sel_backends;
+    __typeof__(&sel_last_error) sel_last_error;
+} next;
+
+#define FIND(name) (*(void **)&next.name = dlsym(RTLD_NEXT, #name))
+
+__attribute__((constructor)) static void find_all(void) {
+    FIND(sel_open);
+    FIND(sel_close);
+    FIND(sel_register);
+    FIND(sel_modify);
+    FIND(sel_unregister);
+    FIND(sel_select);
+    FIND(sel_pselect);
+    FIND(sel_set_interruptible);
+    FIND(sel_wakeup);
+    FIND(sel_get_key);
+    FIND(sel_get_map);
+    FIND(sel_fileno);
+    FIND(sel_backends);
+    FIND(sel_last_error);
+}
+
+static bool is_interruptible;
+
+/*
+ * Somebody may wait for sel_fileno(). When the kernel does not take a change, he is woken for
+ * nothing, which facts do not expect.
+ */
+static bool is_nested;
+
+/* What this thread's last failure was before the error that it has not really been told. */
+static _Thread_local char last_words[WORDS];
+static _Thread_local bool has_last_words;
+
+void complain(const char *format, ...) {
+    size_t used = strlen(plan->complaint);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(plan->complaint + used, sizeof plan->complaint - used, format, arguments);
+    va_end(arguments);
+}
+
+/* What is registered, and what else a failing call must leave alone. */
+struct before {
+    sel_key keys[MOST_KEYS];
+    int count;
+    char words[WORDS];
+    bool came_upon_fault; /* in the call that a signal handler has interrupted */
+};
+
+static int map_of(sel_selector *selector, sel_key keys[MOST_KEYS]) {
+    return selector == NULL ? -1 : next.sel_get_map(selector, keys, MOST_KEYS);
+}
+
+static void begin(struct before *before, sel_selector *selector) {
+    before->came_upon_fault = came_upon_fault;
+    came_upon_fault = false;
+    before->count = map_of(selector, before->keys);
+    snprintf(before->words, WORDS, "%s", has_last_words ? last_words : next.sel_last_error());
+}
+
+static bool same_keys(const sel_key *left, const sel_key *right, int count) {
+    for (int i = 0; i < count && i < MOST_KEYS; i++)
+        if (left[i].fd != right[i].fd || left[i].events != right[i].events ||
+            left[i].data != right[i].data)
+            return false;
+    return true;
+}
+
+/* Whether the header allows the injected error for a call that may need something. */
+static bool may_lack(void) {
+    const int lacks[] = {ENOMEM, ENOSPC, EMFILE, ENFILE, ENODEV, EBUSY};
+    for (int i = 0; i < LENGTH(lacks); i++)
+        if (plan->error == lacks[i])
+            return true;
+    return false;
+}
+
+/* Whether it does for a wait. */
+static bool may_end_wait(bool is_masked) {
+    return may_lack() || (plan->error == EINTR && is_interruptible) ||
+           ((plan->is_old || plan->error == ENOSYS || plan->error == EPERM) && is_masked);
+}
+
+/* Judges a failing call that has come upon a fault; returns whether the caller calls again. */
+static bool is_worth_another(const struct before *before, sel_selector *selector, const char *call,
+                             int result, bool may_be_told) {
+    const char *error = strerrorname_np(-result);
+    sel_key keys[MOST_KEYS];
+    bool is_about_words = plan->function == CALLOC || plan->function == SETSPECIFIC;
+    if (is_about_words && result != -ENOMEM && !*next.sel_last_error()) {
+        /* Another error, and no memory to keep its words. A signal does not come again for them. */
+        snprintf(last_words, WORDS, "%s", sel_strerror(result));
+        has_last_words = result == -EINTR;
+        return !has_last_words;
+    }
+    if (result != -plan->error)
+        return false;
+    if (!may_be_told) {
+        complain("%s() must not tell %s\n", call, error);
+        return false;
+    }
+    if (strcmp(next.sel_last_error(), sel_strerror(result)) != 0 && !is_about_words)
+        complain("%s() tells %s as \"%s\"\n", call, error, next.sel_last_error());
+    if (map_of(selector, keys) != before->count || !same_keys(keys, before->keys, before->count))
+        complain("%s() tells %s and has changed what is registered\n", call, error);
+    if (plan->span == FOR_EVER) {
+        plan->is_excused = true;
+        return false;
+    }
+    snprintf(last_words, WORDS, "%s", before->words);
+    has_last_words = true;
+    plan->told++;
+    return true;
+}
+
+/* Whether a call is over, or to be made again. */
+static bool ends(const struct before *before, sel_selector *selector, const char *call, int result,
+                 bool may_be_told) {
+    bool is_over = true;
+    if (came_upon_fault) {
+        if (plan->span == AWHILE)
+            plan->is_over = true;
+        if (result < 0)
+            is_over = !is_worth_another(before, selector, call, result, may_be_told);
+        else if (is_nested &&
+                 (plan->function == EPOLL_CTL_MOD_ || plan->function == EPOLL_CTL_DEL_))
+            plan->is_excused = true;
+    } else if (result < 0) {
+        has_last_words = false;
+        if (result == -ENOSYS && may_be_told)
+            plan->is_excused = true; /* of an old system */
+    }
+    came_upon_fault = is_over && before->came_upon_fault;
+    return is_over;
+}
+
+/* Calls until it is over, as often as the caller is told of a fault. */
+#define CALL(result, selector, may_be_told, call)                        \
+    do {                                                                 \
+        struct before before;                                            \
+        begin(&before, selector);                                        \
+        do                                                               \
+            result = (call);                                             \
+        while (!ends(&before, selector, __func__, result, may_be_told)); \
+    } while (0)
+
+int sel_open(sel_selector **out, const char *backend) {
+    int result;
+    CALL(result, NULL, may_lack(), next.sel_open(out, backend));
+    return result;
+}
+
+int sel_close(sel_selector *selector) {
+    int result;
+    CALL(result, NULL, false, next.sel_close(selector));
+    return result;
+}
+
+int sel_register(sel_selector *selector, int fd, uint32_t events, void *data) {
+    int result;
+    CALL(result, selector, may_lack(), next.sel_register(selector, fd, events, data));
+    return result;
+}
+
+int sel_modify(sel_selector *selector, int fd, uint32_t events, void *data) {
+    int result;
+    CALL(result, selector, false, next.sel_modify(selector, fd, events, data));
+    return result;
+}
+
+int sel_unregister(sel_selector *selector, int fd, sel_key *old) {
+    int result;
+    CALL(result, selector, false, next.sel_unregister(selector, fd, old));
+    return result;
+}
+
+/* What a wait could not look at for a lack of memory comes next time, so it is asked for. */
+static int add_rest(sel_selector *selector, sel_event *events, int max, int count) {
+    sel_event *rest = malloc((size_t)max * sizeof *rest);
+    int others = rest == NULL ? 0 : next.sel_select(selector, rest, max, 0);
+    for (int i = 0, had = count; i < others && count < max; i++)
+        if (find(events, had, rest[i].key.fd) == NULL)
+            events[count++] = rest[i];
+    free(rest);
+    return count;
+}
+
+/* While a thread waits, another may change what is registered: that is not compared. */
+
+int sel_select(sel_selector *selector, sel_event *events, int max, int64_t timeout_ns) {
+    int failures = plan->failures, count;
+    CALL(count, NULL, may_end_wait(false), next.sel_select(selector, events, max, timeout_ns));
+    if (count > 0 && count < max && plan->failures > failures && plan->error == ENOMEM)
+        count = add_rest(selector, events, max, count);
+    return count;
+}
+
+int sel_pselect(sel_selector *selector, sel_event *events, int max, int64_t timeout_ns,
+                const sigset_t *mask) {
+    int failures = plan->failures, count;
+    CALL(count, NULL, may_end_wait(mask != NULL),
+         next.sel_pselect(selector, events, max, timeout_ns, mask));
+    if (count > 0 && count < max && plan->failures > failures && plan->error == ENOMEM)
+        count = add_rest(selector, events, max, count);
+    return count;
+}
+
+int sel_set_interruptible(sel_selector *selector, int on) {
+    int result;
+    CALL(result, NULL, false, next.sel_set_interruptible(selector, on));
+    is_interruptible = on != 0;
+    return result;
+}
+
+/* In a signal handler, too. */
+int sel_wakeup(sel_selector *selector) {
+    int result;
+    CALL(result, NULL, false, next.sel_wakeup(selector));
+    return result;
+}
+
+int sel_get_key(sel_selector *selector, int fd, sel_key *key) {
+    int result;
+    CALL(result, NULL, false, next.sel_get_key(selector, fd, key));
+    return result;
+}
+
+int sel_get_map(sel_selector *selector, sel_key *keys, int max) {
+    int result;
+    CALL(result, NULL, false, next.sel_get_map(selector, keys, max));
+    return result;
+}
+
+int sel_fileno(sel_selector *selector) {
+    int result;
+    is_nested = true;
+    CALL(result, selector, may_lack(), next.sel_fileno(selector));
+    return result;
+}
+
+int sel_backends(sel_backend_info *infos, int max) {
+    int result;
+    CALL(result, NULL, false, next.sel_backends(infos, max));
+    return result;
+}
+
+const char *sel_last_error(void) {
+    return has_last_words ? last_words : next.sel_last_error();
+}

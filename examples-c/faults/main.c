@@ -1,0 +1,361 @@
+/*
+ * main.c - proves that the contract holds when the system fails: each fact of the conformance test
+ * again, with a fault injected into one of the calls of libc that the library makes, one by one.
+ *
+ *     faults                        all facts, on every backend that can be used here
+ *     faults epoll                  those of one backend, or of the library ("library")
+ *     faults epoll child calloc     those with this in their name, faults of this function
+ *
+ * Each run is a process of its own, in which the library has not been used before. It fails if the
+ * fact does (calls.c says how a caller takes an error), if a selector does not do what it should
+ * afterwards (look_after.c), if it leaves more descriptors than it found, hangs or crashes. Of a
+ * fact that takes long, not every fault is tried. The exit status is 0 if nothing has failed and,
+ * among all facts, there was a call for each kind of fault.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "../conformance/helpers.h"
+#include "faults.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PER_FACT (3 * SECOND) /* about so long for all runs of one */
+#define CONSECUTIVE 20        /* calls are tried one by one, then every second, fourth ... */
+#define JOBS 8                /* runs at a time: most of them sleep */
+#define MOST_FACTS 1000
+
+static const char *const function_names[FUNCTIONS] = {
+    [CALLOC] = "calloc",
+    [STRDUP] = "strdup",
+    [EPOLL_CREATE1] = "epoll_create1",
+    [EPOLL_CTL_ADD_] = "epoll_ctl(ADD)",
+    [EPOLL_CTL_MOD_] = "epoll_ctl(MOD)",
+    [EPOLL_CTL_DEL_] = "epoll_ctl(DEL)",
+    [EPOLL_WAIT] = "epoll_wait",
+    [EPOLL_PWAIT] = "epoll_pwait",
+    [EPOLL_PWAIT2] = "epoll_pwait2",
+    [POLL] = "poll",
+    [PPOLL] = "ppoll",
+    [SELECT] = "select",
+    [PSELECT] = "pselect",
+    [EVENTFD] = "eventfd",
+    [DUP3] = "dup3",
+    [READ] = "read",
+    [WRITE] = "write",
+    [CLOSE] = "close",
+    [SETSPECIFIC] = "pthread_setspecific",
+    [ATFORK] = "pthread_atfork",
+    [COND_WAIT] = "pthread_cond_wait",
+    [COND_TIMEDWAIT] = "pthread_cond_timedwait",
+};
+
+enum { FAILS_ONCE = 1 << ONCE, FAILS_AWHILE = 1 << AWHILE, FAILS_FOR_EVER = 1 << FOR_EVER };
+enum { LACK = FAILS_ONCE | FAILS_AWHILE, MISSING = FAILS_ONCE | FAILS_FOR_EVER };
+
+/*
+ * What the manual pages say that can happen. fcntl(F_GETFD) is not here: it fails for what is closed
+ * only, as facts have it.
+ */
+static const struct fault {
+    enum function function;
+    int error; /* 0: it returns for no reason */
+    int spans;
+    bool is_old; /* on a system that makes the library call it */
+} faults[] = {
+    {CALLOC, ENOMEM, LACK, false},
+    {STRDUP, ENOMEM, LACK, false},
+    {EPOLL_CREATE1, EMFILE, LACK, false},
+    {EPOLL_CREATE1, ENFILE, FAILS_ONCE, false},
+    {EPOLL_CREATE1, ENOMEM, FAILS_ONCE, false},
+    {EPOLL_CTL_ADD_, ENOMEM, LACK, false},
+    {EPOLL_CTL_ADD_, ENOSPC, LACK, false},
+    {EPOLL_CTL_MOD_, ENOMEM, LACK, false},
+    {EPOLL_CTL_DEL_, ENOMEM, LACK, false},
+    {EPOLL_WAIT, EINTR, FAILS_ONCE, false},
+    {EPOLL_WAIT, EINTR, FAILS_ONCE, true},
+    {EPOLL_PWAIT, EINTR, FAILS_ONCE, false},
+    {EPOLL_PWAIT2, EINTR, FAILS_ONCE, false},
+    {EPOLL_PWAIT2, ENOSYS, MISSING, false},
+    {EPOLL_PWAIT2, EPERM, MISSING, false},
+    {POLL, EINTR, FAILS_ONCE, false},
+    {POLL, EINTR, FAILS_ONCE, true},
+    {POLL, ENOMEM, LACK, false},
+    {POLL, ENOMEM, LACK, true},
+    {PPOLL, EINTR, FAILS_ONCE, false},
+    {PPOLL, ENOMEM, LACK, false},
+    {PPOLL, ENOSYS, MISSING, false},
+    {PPOLL, EPERM, MISSING, false},
+    {SELECT, EINTR, FAILS_ONCE, true},
+    {SELECT, ENOMEM, LACK, true},
+    {PSELECT, EINTR, FAILS_ONCE, false},
+    {PSELECT, ENOMEM, LACK, false},
+    {PSELECT, ENOSYS, MISSING, false},
+    {PSELECT, EPERM, MISSING, false},
+    {EVENTFD, EMFILE, LACK, false},
+    {EVENTFD, ENFILE, FAILS_ONCE, false},
+    {EVENTFD, ENOMEM, FAILS_ONCE, false},
+    {EVENTFD, ENODEV, FAILS_ONCE, false},
+    {DUP3, EMFILE, LACK, false},
+    {DUP3, EBUSY, FAILS_ONCE, false},
+    {DUP3, EINTR, FAILS_ONCE, false},
+    {READ, EINTR, FAILS_ONCE, false},
+    {READ, EAGAIN, FAILS_ONCE, false},
+    {WRITE, EINTR, FAILS_ONCE, false},
+    {WRITE, EAGAIN, FAILS_ONCE, false},
+    {CLOSE, EINTR, FAILS_ONCE, false},
+    {CLOSE, EIO, FAILS_ONCE, false},
+    {SETSPECIFIC, ENOMEM, FAILS_ONCE, false},
+    {ATFORK, ENOMEM, FAILS_ONCE, false},
+    {COND_WAIT, 0, FAILS_ONCE, false},
+    {COND_TIMEDWAIT, 0, FAILS_ONCE, false},
+};
+
+/* A fact, and what it is about. */
+static struct job {
+    const char *backend; /* NULL: the library */
+    uint32_t capabilities;
+    const struct fact *fact;
+} jobs[MOST_FACTS];
+static int job_count;
+
+/* What all processes share. */
+static struct totals {
+    atomic_int next_job, runs, told, excused, failed;
+    atomic_int known[LENGTH(faults)], tried[LENGTH(faults)];
+    struct backend {
+        char name[64];
+        uint32_t capabilities;
+    } backends[MOST_BACKENDS];
+    int backend_count;
+} * totals;
+
+static const char *wanted_function = "";
+static int diagnosis; /* a file with what the last run has said */
+
+static void *share(size_t size) {
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (memory != MAP_FAILED)
+        return memory;
+    perror("mmap");
+    exit(2);
+}
+
+static const char *group_of(const struct job *job) {
+    return job->backend == NULL ? "library" : job->backend;
+}
+
+static const char *error_name(const struct fault *fault) {
+    return fault->error == 0 ? "" : strerrorname_np(fault->error);
+}
+
+/* Proves a fact in another process, as planned; returns whether it holds there. */
+static bool holds(const struct job *job) {
+    int status = -1;
+    pid_t child = -1;
+    if (ftruncate(diagnosis, 0) == 0 && lseek(diagnosis, 0, SEEK_SET) == 0)
+        child = fork();
+    if (child == 0) {
+        setpgid(0, 0);
+        dup2(diagnosis, STDOUT_FILENO);
+        test.backend = job->backend;
+        test.capabilities = job->capabilities;
+        before_tear_down = look_after_selectors;
+        run(group_of(job), job->fact);
+        exit(tally.failed != 0);
+    }
+    if (child < 0 || waitpid(child, &status, 0) != child)
+        return false;
+    kill(-child, SIGKILL); /* children of its own that hang */
+    totals->runs++;
+    if (WIFSIGNALED(status))
+        dprintf(diagnosis, "# %s\n", strsignal(WTERMSIG(status)));
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* Reports that a fact does not hold, with the lines of diagnosis. */
+static void print_failure(const struct job *job, const char *what) {
+    char text[4096];
+    ssize_t length = pread(diagnosis, text, sizeof text - 1, 0);
+    text[length < 0 ? 0 : length] = '\0';
+    printf("not ok - %s: %s: %s\n", group_of(job), job->fact->name, what);
+    for (char *line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"))
+        if (*line == '#')
+            printf("%s\n", line);
+    fflush(stdout);
+    totals->failed++;
+}
+
+static void plan_no_fault(bool is_old) {
+    memset(plan, 0, sizeof *plan);
+    plan->is_old = is_old;
+}
+
+/* Proves a fact while a fault happens; returns whether it holds. */
+static bool holds_with(const struct job *job, const struct fault *fault, enum span span,
+                       int first) {
+    static const char *const spans[] = {
+        [ONCE] = "fails", [AWHILE] = "and on fail", [FOR_EVER] = "and on fail for ever"};
+    bool good;
+    plan_no_fault(fault->is_old);
+    plan->function = fault->function;
+    plan->error = fault->error;
+    plan->span = span;
+    plan->first = first;
+    good = holds(job);
+    if (plan->failures > 0) {
+        totals->tried[fault - faults]++;
+        totals->told += plan->told > 0;
+        totals->excused += plan->was_excused;
+    }
+    if (!good) {
+        char what[256];
+        snprintf(what, sizeof what, "%s: call %d %s %s%s", function_names[fault->function], first,
+                 spans[span], error_name(fault), fault->is_old ? " (old system)" : "");
+        print_failure(job, what);
+    }
+    return good;
+}
+
+static int after(int first) {
+    return first < CONSECUTIVE ? first + 1 : 2 * first;
+}
+
+/* Of a fact that has so many calls: how many faults of a kind are known. */
+static int count_known(const struct fault *fault, const int *calls) {
+    int count = 0, last = calls[fault->function];
+    for (int first = 1; first <= last; first = after(first))
+        count += !!(fault->spans & FAILS_ONCE) + !!(fault->spans & FAILS_AWHILE);
+    return count + (last > 0 && fault->spans & FAILS_FOR_EVER);
+}
+
+/* Proves a fact without a fault, and counts its calls; returns how long it took. */
+static int64_t count_calls(const struct job *job, bool is_old, int calls[FUNCTIONS]) {
+    int64_t start = now();
+    plan_no_fault(is_old);
+    memset(calls, 0, FUNCTIONS * sizeof *calls);
+    if (!holds(job))
+        print_failure(job, is_old ? "no fault (old system)" : "no fault");
+    else
+        for (int i = 0; i < FUNCTIONS; i++)
+            calls[i] = plan->calls[i];
+    return now() - start;
+}
+
+/* Tries the faults that are known of a fact, or every step-th; after a failure not more like it. */
+static void try_faults(const struct job *job) {
+    int calls[2][FUNCTIONS], known = 0, number = (int)(job - jobs), step;
+    int64_t duration = count_calls(job, false, calls[false]);
+    count_calls(job, true, calls[true]);
+    for (int i = 0; i < LENGTH(faults); i++) {
+        int count = count_known(&faults[i], calls[faults[i].is_old]);
+        totals->known[i] += count;
+        known += count;
+    }
+    step = 1 + (int)(known * duration / PER_FACT);
+    for (const struct fault *fault = faults; fault < faults + LENGTH(faults); fault++) {
+        bool good = strstr(function_names[fault->function], wanted_function) != NULL;
+        for (int span = ONCE; span <= FOR_EVER; span++) {
+            int last = fault->spans & 1 << span ? calls[fault->is_old][fault->function] : 0;
+            if (span == FOR_EVER && last > 1)
+                last = 1;
+            for (int first = 1; first <= last && good; first = after(first))
+                if (number++ % step == 0)
+                    good = holds_with(job, fault, (enum span)span, first);
+        }
+    }
+}
+
+static void work(void) {
+    int job;
+    plan = share(sizeof *plan);
+    diagnosis = memfd_create("diagnosis", MFD_CLOEXEC);
+    while ((job = totals->next_job++) < job_count)
+        try_faults(&jobs[job]);
+    exit(0);
+}
+
+/* In another process: in this one the library is not used. */
+static void find_backends(void) {
+    pid_t child = fork();
+    if (child == 0) {
+        sel_backend_info infos[MOST_BACKENDS];
+        plan = share(sizeof *plan);
+        for (int i = 0, count = backends(infos); i < count; i++) {
+            struct backend *backend = &totals->backends[totals->backend_count];
+            snprintf(backend->name, sizeof backend->name, "%s", infos[i].name);
+            backend->capabilities = infos[i].capabilities;
+            totals->backend_count += infos[i].reason == NULL;
+        }
+        exit(0);
+    }
+    waitpid(child, NULL, 0);
+}
+
+static bool is_wanted(const struct job *job, char **arguments) {
+    return arguments[0] == NULL ||
+           (strcmp(group_of(job), arguments[0]) == 0 &&
+            (arguments[1] == NULL || strstr(job->fact->name, arguments[1]) != NULL));
+}
+
+static void add_jobs(const struct backend *backend, const struct fact *const *themes,
+                     char **arguments) {
+    for (; *themes != NULL; themes++)
+        for (const struct fact *fact = *themes; fact->name != NULL; fact++) {
+            struct job job = {NULL, 0, fact};
+            if (backend != NULL)
+                job = (struct job){backend->name, backend->capabilities, fact};
+            if (is_wanted(&job, arguments) && job_count < MOST_FACTS)
+                jobs[job_count++] = job;
+        }
+}
+
+/* Returns whether there was a call for each kind of fault. */
+static bool print_totals(int64_t start) {
+    bool complete = true;
+    int known = 0, tried = 0;
+    for (int i = 0; i < LENGTH(faults); i++) {
+        printf("# %-22s  %-6s  %5d of %5d%s\n", function_names[faults[i].function],
+               error_name(&faults[i]), totals->tried[i], totals->known[i],
+               faults[i].is_old ? "  (old system)" : "");
+        known += totals->known[i];
+        tried += totals->tried[i];
+        complete = complete && totals->known[i] > 0;
+    }
+    printf("# %d facts, %d of %d faults tried: %d told to the caller, %d excused, %d failed; "
+           "%d runs in %lld s\n",
+           job_count, tried, known, totals->told, totals->excused, totals->failed, totals->runs,
+           (long long)((now() - start) / SECOND));
+    return complete;
+}
+
+int main(int argc, char **argv) {
+    int64_t start = now();
+    char seed[32];
+    bool complete;
+    totals = share(sizeof *totals);
+    start_harness();
+    snprintf(seed, sizeof seed, "%lld", (long long)start);
+    setenv("CONFORMANCE_SEED", seed, 0); /* so that each run makes the same calls */
+    find_backends();
+    add_jobs(NULL, facts_of_the_library, argv + 1);
+    for (int i = 0; i < totals->backend_count; i++)
+        add_jobs(&totals->backends[i], facts_of_a_backend, argv + 1);
+    if (argc > 3)
+        wanted_function = argv[3];
+    for (int i = 0; i < JOBS; i++)
+        if (fork() == 0)
+            work();
+    while (wait(NULL) > 0)
+        continue;
+    complete = print_totals(start);
+    if (argc > 1)
+        return totals->failed > 0 || job_count == 0;
+    if (!complete)
+        printf("not ok - there is a call for each kind of fault\n");
+    return totals->failed > 0 || !complete;
+}
