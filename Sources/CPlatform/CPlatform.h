@@ -84,6 +84,23 @@ PLATFORM_INLINE const char *platform_environment(const char *name) {
 #endif
 }
 
+/*
+ * What calloc and strdup return; errno stays as it was without memory, too. It is volatile because
+ * the compiler thinks that these leave it alone.
+ */
+PLATFORM_INLINE void *platform_calloc(size_t count, size_t size) {
+    int saved = errno;
+    void *memory = calloc(count, size);
+    *(volatile int *)&errno = saved;
+    return memory;
+}
+PLATFORM_INLINE char *platform_strdup(const char *text) {
+    int saved = errno;
+    char *copy = strdup(text);
+    *(volatile int *)&errno = saved;
+    return copy;
+}
+
 /* 0 if fd is open, else -EBADF. */
 PLATFORM_INLINE int platform_check_open(int fd) {
     int saved = errno;

@@ -31,7 +31,7 @@ extension BackendRegistry {
         if let function = missingFunction(ops.pointee) {
             throw complaint(EINVAL, name, "it has no function", function)
         }
-        guard let memory = calloc(1, MemoryLayout<sel_backend_ops>.stride) else {
+        guard let memory = platform_calloc(1, MemoryLayout<sel_backend_ops>.stride) else {
             throw LastError.record(SystemError(ENOMEM))
         }
         // SAFETY: the copy is never freed, as the closure below needs.
@@ -138,7 +138,7 @@ extension BackendRegistry {
         do throws(SystemError) {
             let backend = try addTable(ops)
             backend.handle = handle
-            backend.origin = UnsafePointer(strdup(path))
+            backend.origin = UnsafePointer(platform_strdup(path))
         } catch {
             throw refuse(path, error.code, LastError.text)
         }
@@ -149,8 +149,8 @@ extension BackendRegistry {
         _ path: UnsafePointer<CChar>, _ code: Int32, _ reason: UnsafePointer<CChar>
     ) -> SystemError {
         // The reason may be this thread's last words, which are about to be written over.
-        let reason = strdup(reason)
-        if let reason, let path = strdup(path) { addRefused(path, because: reason) }
+        let reason = platform_strdup(reason)
+        if let reason, let path = platform_strdup(path) { addRefused(path, because: reason) }
         return LastError.record(code) {
             $0.append("plug-in ")
             $0.append(quoting: UnsafeRawBufferPointer(start: path, count: strlen(path)))

@@ -25,7 +25,7 @@ struct Buffer<Element: BitwiseCopyable>: ~Copyable {
     private mutating func grow(_ count: Int) throws(SystemError) {
         let size = max(count, capacity + capacity / 2, 64)
         // calloc hands out the kernel's zero pages: what is never used costs no memory.
-        guard let fresh = calloc(size, MemoryLayout<Element>.stride) else {
+        guard let fresh = platform_calloc(size, MemoryLayout<Element>.stride) else {
             throw SystemError(ENOMEM)
         }
         // SAFETY: all-zero bytes are a value of every C-like type that is stored here.

@@ -38,7 +38,7 @@ package enum LastError {
         if let key {
             var text = pthread_getspecific(key)
             if text == nil {
-                text = calloc(1, Words.size)
+                text = platform_calloc(1, Words.size)
                 if pthread_setspecific(key, text) != 0 {
                     free(text)
                     text = nil
