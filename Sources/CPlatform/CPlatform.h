@@ -261,9 +261,11 @@ PLATFORM_INLINE int platform_wakeup_open(void) {
 }
 
 PLATFORM_INLINE int platform_wakeup_write(int fd) {
-    int saved = errno;
+    int saved = errno, result;
     uint64_t one = 1;
-    int result = platform_result((int)write(fd, &one, sizeof one), saved);
+    do
+        result = platform_result((int)write(fd, &one, sizeof one), saved);
+    while (result == -EINTR);
     return result < 0 && result != -EAGAIN ? result : 0; /* EAGAIN: it is readable already */
 }
 
@@ -275,8 +277,11 @@ PLATFORM_INLINE void platform_wakeup_drain(int fd) {
 
 /* dup3 onto a number that is in use: it names the other file from then on. */
 PLATFORM_INLINE int platform_replace(int fd, int number) {
-    int saved = errno;
-    return platform_result(dup3(fd, number, O_CLOEXEC), saved);
+    int saved = errno, result;
+    do
+        result = platform_result(dup3(fd, number, O_CLOEXEC), saved);
+    while (result == -EINTR);
+    return result;
 }
 
 #else
