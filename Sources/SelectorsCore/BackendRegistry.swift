@@ -58,7 +58,7 @@ package final class BackendRegistry: @unchecked Sendable {
 
         /// Why it cannot be used here, or `nil`.
         ///
-        /// It is tried once: made, and asked to wait.
+        /// It is tried until that is known: made, and asked to wait.
         fileprivate var reason: UnsafePointer<CChar>? {
             if case .untried = verdict { verdict = probe() }
             if case .refused(let reason) = verdict { return reason }
@@ -72,8 +72,8 @@ package final class BackendRegistry: @unchecked Sendable {
                 var reason: UnsafePointer<CChar>?
                 let result = ask(&reason)
                 if result == 0 { return .available }
-                return .refused(
-                    reason ?? words(of: result < 0 && result > -4096 ? -result : EPROTO))
+                return verdict(
+                    on: result < 0 && result > -4096 ? -result : EPROTO, because: reason)
             }
             do throws(SystemError) {
                 let instance = try make()
@@ -82,12 +82,22 @@ package final class BackendRegistry: @unchecked Sendable {
                 _ = try instance.wait(into: &event, max: 1, timeout: 0, signals: nil)
                 return .available
             } catch {
-                return .refused(words(of: error.code))
+                return verdict(on: error.code, because: nil)
+            }
+        }
+
+        private func verdict(
+            on code: Int32, because reason: UnsafePointer<CChar>?
+        ) -> Verdict {
+            switch code {
+            // A signal, or what the process lacks now, says nothing about the system.
+            case EINTR, ENOMEM, EMFILE, ENFILE: return .untried
+            default: return .refused(reason ?? words(of: code))
             }
         }
 
         private func words(of code: Int32) -> UnsafePointer<CChar> {
-            strdup(LastError.words(of: code)).map { UnsafePointer($0) } ?? name
+            platform_strdup(LastError.words(of: code)).map { UnsafePointer($0) } ?? name
         }
     }
 
