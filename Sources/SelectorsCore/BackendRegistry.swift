@@ -132,8 +132,17 @@ package final class BackendRegistry: @unchecked Sendable {
                 $0.append(" exists already")
             }
         }
-        guard let copy = strdup(name) else { throw LastError.record(SystemError(ENOMEM)) }
-        let backend = Backend(copy, rank: rank, capabilities: capabilities, make: make)
+        guard let copy = platform_strdup(name) else { throw LastError.record(SystemError(ENOMEM)) }
+        return insert(copy, rank: rank, capabilities: capabilities, make: make)
+    }
+
+    /// Puts a new backend, whose name is valid and lives forever, in its place.
+    @discardableResult
+    func insert(
+        _ name: UnsafePointer<CChar>, rank: Int32, capabilities: BackendCapabilities,
+        make: @escaping Backend.Make
+    ) -> Backend {
+        let backend = Backend(name, rank: rank, capabilities: capabilities, make: make)
         insert(backend)
         return backend
     }

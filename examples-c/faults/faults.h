@@ -14,7 +14,6 @@
 enum function {
     NOTHING,
     CALLOC,
-    STRDUP,
     EPOLL_CREATE1,
     EPOLL_CTL_ADD_,
     EPOLL_CTL_MOD_,

@@ -44,7 +44,6 @@ static struct {
     __typeof__(&read) read;
     __typeof__(&write) write;
     __typeof__(&close) close;
-    __typeof__(&strdup) strdup;
     __typeof__(&pthread_setspecific) pthread_setspecific;
     int (*register_atfork)(void (*)(void), void (*)(void), void (*)(void), void *);
     __typeof__(&pthread_cond_wait) pthread_cond_wait;
@@ -89,7 +88,6 @@ __attribute__((constructor)) static void find_all(void) {
     FIND(read);
     FIND(write);
     FIND(close);
-    FIND(strdup);
     FIND(pthread_setspecific);
     *(void **)&next.register_atfork = dlsym(RTLD_NEXT, "__register_atfork");
     *(void **)&next.pthread_cond_wait = find_version("pthread_cond_wait");
@@ -122,10 +120,6 @@ static bool fails(enum function function, const void *caller) {
 void *calloc(size_t count, size_t size) {
     void *memory = FAILS(CALLOC) ? NULL : reallocarray(NULL, count, size);
     return memory == NULL ? NULL : memset(memory, 0, count * size);
-}
-
-char *strdup(const char *text) {
-    return FAILS(STRDUP) ? NULL : next.strdup(text);
 }
 
 int epoll_create1(int flags) {

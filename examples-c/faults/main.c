@@ -31,7 +31,6 @@
 
 static const char *const function_names[FUNCTIONS] = {
     [CALLOC] = "calloc",
-    [STRDUP] = "strdup",
     [EPOLL_CREATE1] = "epoll_create1",
     [EPOLL_CTL_ADD_] = "epoll_ctl(ADD)",
     [EPOLL_CTL_MOD_] = "epoll_ctl(MOD)",
@@ -68,7 +67,6 @@ static const struct fault {
     bool is_old; /* on a system that makes the library call it */
 } faults[] = {
     {CALLOC, ENOMEM, LACK, false},
-    {STRDUP, ENOMEM, LACK, false},
     {EPOLL_CREATE1, EMFILE, LACK, false},
     {EPOLL_CREATE1, ENFILE, FAILS_ONCE, false},
     {EPOLL_CREATE1, ENOMEM, FAILS_ONCE, false},
