@@ -76,7 +76,8 @@ extension SelectorCore {
 
     /// Hands one changed interest to the kernel.
     ///
-    /// If that refuses, the number is left to poll(2), which will say what is wrong with it.
+    /// If the number names no file that it can watch, it is left to poll(2), which will say what is
+    /// wrong with it. If it throws, the change is still to be made.
     private func apply(_ fd: Int32, _ wanted: UInt32) throws(SystemError) {
         let registration = table.at(fd)
         let installed = UInt32(registration.pointee.installed)
@@ -86,9 +87,12 @@ extension SelectorCore {
         let mask = Interest.pollMask(wanted)
         if registration.pointee.flags.contains(.refused) {
             // The number may name a file by now that the backend does take.
-            if (try? backend.add(fd, mask: mask, token: table.token(fd))) != nil {
+            do throws(SystemError) {
+                try backend.add(fd, mask: mask, token: table.token(fd))
                 releaseRefused(fd)
-            } else {
+            } catch {
+                // Of a lack poll(2) would know nothing, and nobody would wait for the file.
+                guard error.code == EPERM || error.code == EBADF else { throw error }
                 refused.modify(fd, mask: mask, token: table.token(fd))
             }
         } else {
@@ -97,10 +101,7 @@ extension SelectorCore {
             } catch {
                 // The file that was registered is closed, or has another number now.
                 leaveBehind(fd)
-                if (try? backend.add(fd, mask: mask, token: table.token(fd))) == nil {
-                    registration.pointee.installed = 0
-                    try pollRefused(fd, wanted)
-                }
+                return try watchAgain(fd, wanted)
             }
         }
         registration.pointee.installed = UInt16(truncatingIfNeeded: wanted)
