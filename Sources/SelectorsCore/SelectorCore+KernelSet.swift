@@ -74,6 +74,17 @@ extension SelectorCore {
         duties.remove(.applyChanges)
     }
 
+    /// Tells the backend what changed while somebody may be waiting.
+    ///
+    /// What goes wrong comes up again in the next select: whoever is waiting begins one.
+    func applyChangesOrWake() {
+        do throws(SystemError) {
+            try applyChanges()
+        } catch {
+            try? wakeUp.kick()
+        }
+    }
+
     /// Hands one changed interest to the kernel.
     ///
     /// If the number names no file that it can watch, it is left to poll(2), which will say what is

@@ -40,8 +40,7 @@ extension SelectorCore {
         registration.pointee.flags.remove(.disarmed)
         noteChange(fd)
         if isNested || gate.isWaiting {
-            // What goes wrong here comes up again in the next select.
-            try? applyChanges()
+            applyChangesOrWake()
             if registration.pointee.flags.contains(.refused) { try? interruptWait() }
         }
     }

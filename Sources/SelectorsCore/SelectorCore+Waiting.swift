@@ -101,8 +101,7 @@ extension SelectorCore {
     /// Sees to the duties that cannot wait for the next select once this one returns events.
     private func settle() {
         duties.remove(.wakeUp)
-        // What goes wrong here comes up again in the next select.
-        if isNested { try? applyChanges() }
+        if isNested { applyChangesOrWake() }
     }
 
     /// Where a backend puts its reports: at the far end of the caller's own array.
