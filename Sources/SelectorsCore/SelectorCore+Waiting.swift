@@ -193,6 +193,7 @@ extension SelectorCore {
         if timeout == 0 || duties.contains(.pollRefused) {
             refusedFirst.toggle()
             var count: Int32 = 0
+            var failure: SystemError?
             for turn in 0..<2 where count < max {
                 let isRefused = (turn == 0) == refusedFirst
                 if isRefused && !duties.contains(.pollRefused) { continue }
@@ -204,10 +205,12 @@ extension SelectorCore {
                         into: reports, max: room, timeout: 0, signals: nil)
                     count += deliver(reports, reported, to: rest)
                 } catch {
-                    if count == 0 { throw error }
+                    // The other kind may have something ready all the same.
+                    failure = error
                 }
             }
             if count > 0 || duties.contains(.wakeUp) { return count }
+            if let failure { throw failure }
             if timeout == 0 {
                 if let signals { try check(platform_take_signals(signals)) }
                 return 0
