@@ -11,8 +11,16 @@ final class OpenCores: @unchecked Sendable {
     private let lock = Lock()
     private var first: Unmanaged<SelectorCore>?
 
-    private init() {
-        pthread_atfork(
+    /// Whether forks are noticed.
+    private var isListening = false
+
+    /// Makes sure that forks are noticed, which takes memory the first time.
+    func listen() throws(SystemError) {
+        lock.lock()
+        defer { lock.unlock() }
+        if isListening { return }
+        let saved = platform_errno()
+        let result = pthread_atfork(
             {
                 BackendRegistry.shared.lock.lock()
                 OpenCores.shared.lock.lock()
@@ -28,6 +36,9 @@ final class OpenCores: @unchecked Sendable {
                 OpenCores.shared.lock.unlockAfterFork()
                 BackendRegistry.shared.lock.unlockAfterFork()
             })
+        platform_set_errno(saved)
+        try check(0 &- result)
+        isListening = true
     }
 
     func add(_ core: SelectorCore) {

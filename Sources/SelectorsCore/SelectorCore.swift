@@ -66,6 +66,7 @@ package final class SelectorCore: @unchecked Sendable {
         backend: any SelectorBackend, name: UnsafePointer<CChar>, capabilities: BackendCapabilities
     ) throws(SystemError) -> SelectorCore {
         do throws(SystemError) {
+            try OpenCores.shared.listen()
             let wakeUp = try WakeUp.open()
             try backend.add(wakeUp.fd, mask: PollMask.read, token: WakeUp.token)
             return SelectorCore(
