@@ -6,11 +6,15 @@
  */
 #include "helpers.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -304,6 +308,75 @@ static void child_may_nest(sel_selector *selector) {
     CHECK(sees(selector, idle, SEL_READ, 0));
 }
 
+/* How many open descriptors an exec would leave open. */
+static int count_inherited(void) {
+    int count = 0;
+    for (int fd = 0; fd < 1024; fd++) {
+        int flags = fcntl(fd, F_GETFD);
+        count += flags >= 0 && (flags & FD_CLOEXEC) == 0;
+    }
+    return count;
+}
+
+static void nothing_is_left_to_an_exec(sel_selector *selector) {
+    int before, ghost;
+    pid_t child;
+    close_selector(selector);
+    before = count_inherited();
+    selector = open_selector(test.backend);
+    CHECK(selector != NULL);
+    sel_fileno(selector);
+    EQUAL(count_inherited(), before);
+    ghost = leave_a_ghost(selector, false);
+    CHECK(ghost >= 0 && quiet(selector)); /* which rebuilds the kernel set */
+    EQUAL(count_inherited(), before);
+    child = fork();
+    if (child == 0)
+        _exit(sel_register(selector, ghost, SEL_READ, NULL) != 0 || !quiet(selector) ||
+              count_inherited() != before);
+    CHECK(is_content(child));
+}
+
+/* A server that forks its workers first: each waits for the socket, and serves what it gets. */
+static void prefork_server_serves_all(sel_selector *selector) {
+    enum { WORKERS = 3, CLIENTS = 12 };
+    struct sockaddr_in address;
+    int listener = make_bound(&address), served[2];
+    pid_t workers[WORKERS];
+    CHECK(listener >= 0 && listen(listener, CLIENTS) == 0 && make_pipe(served));
+    OK(sel_register(selector, listener, SEL_READ, NULL));
+    for (int i = 0; i < WORKERS; i++) {
+        sel_event event;
+        workers[i] = fork();
+        if (workers[i] == 0)
+            prctl(PR_SET_PDEATHSIG, SIGKILL);
+        while (workers[i] == 0) {
+            int client;
+            if (sel_select(selector, &event, 1, SEL_FOREVER) != 1)
+                _exit(1);
+            client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+            if (client >= 0)
+                put(served[1]);
+            if (client >= 0)
+                close(client);
+        }
+        CHECK(workers[i] > 0);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        struct pollfd one = {served[0], POLLIN, 0};
+        int client = make_socket();
+        CHECK(connect(client, (struct sockaddr *)&address, sizeof address) == 0 ||
+              errno == EINPROGRESS);
+        EQUAL(poll(&one, 1, 5000), 1);
+        CHECK(take(served[0]) && drop(client));
+    }
+    for (int i = 0; i < WORKERS; i++) {
+        CHECK(kill(workers[i], SIGKILL) == 0);
+        CHECK(waitpid(workers[i], NULL, 0) == workers[i]);
+    }
+    CHECK(rests(selector, 20 * MS));
+}
+
 const struct fact threads_facts[] = {
     FACT("what a thread changes ends another's wait", blocked_select_sees_changes),
     FACT("it is seen within 100 ms", change_is_seen_soon),
@@ -319,5 +392,7 @@ const struct fact threads_facts[] = {
     FACT("a fork's child has files and closed ones", child_keeps_files_and_closed_ones),
     FACT("a fork's child keeps spent one-shots", child_keeps_spent_one_shots),
     FACT("a fork's child has a selector in another", child_may_nest),
+    FACT("nothing is left to an exec", nothing_is_left_to_an_exec),
+    FACT("a prefork server serves all", prefork_server_serves_all),
     END_OF_FACTS,
 };
