@@ -32,7 +32,9 @@ package enum Interest {
     /// The mask that a backend is asked to watch.
     static func pollMask(_ events: UInt32) -> UInt32 {
         var mask: UInt32 = 0
-        if events & read != 0 { mask |= PollMask.read | PollMask.readHangup }
+        if events & read != 0 { mask |= PollMask.read }
+        // What is exclusive never has the cause read hang-up, for epoll does not take it then.
+        if events & (read | exclusive) == read { mask |= PollMask.readHangup }
         if events & write != 0 { mask |= PollMask.write }
         if events & priority != 0 { mask |= PollMask.priority }
         if events & edge != 0 { mask |= PollMask.edge }

@@ -243,6 +243,16 @@ static void exclusive_is_about_reading_and_writing(sel_selector *selector) {
     CHECK(key_is(selector, fd, SEL_READ, NULL));
 }
 
+/* A number that poll(2) watches in epoll's place: it had a file that epoll does not take. */
+static void exclusive_has_no_read_hangup(sel_selector *selector) {
+    int ends[2], fd;
+    NEEDS(SEL_CAN_EXCLUSIVE);
+    fd = watch(selector, make_file(), SEL_READ | SEL_EXCLUSIVE);
+    CHECK(make_pair(ends) && shutdown(ends[1], SHUT_WR) == 0);
+    CHECK(dup2(ends[0], fd) == fd);
+    CHECK(sees(selector, fd, SEL_READ, 0));
+}
+
 static void modes_alone_are_refused(sel_selector *selector) {
     int fd = make_event();
     for (uint32_t mode = SEL_EDGE; mode <= MODES; mode += SEL_EDGE)
@@ -294,6 +304,7 @@ const struct fact modes_facts[] = {
     FACT("edges that do not fit come next", edges_that_do_not_fit_come_next),
     FACT("an exclusive one is modified like others", exclusive_is_modified_like_others),
     FACT("exclusive is about reading and writing", exclusive_is_about_reading_and_writing),
+    FACT("an exclusive one has no read hang-up", exclusive_has_no_read_hangup),
     FACT("modes without events are refused", modes_alone_are_refused),
     FACT("urgent data are reported", urgent_data_are_reported),
     FACT("an error wakes all that was asked", error_wakes_all_that_was_asked),

@@ -32,7 +32,7 @@
         }
 
         func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
-            let result = control(EPOLL_CTL_ADD, fd, mask, token)
+            let result = platform_epoll_ctl(epfd, EPOLL_CTL_ADD, fd, mask, token)
             if result == -EINVAL && fd == epfd { throw SystemError(ELOOP) }
             if result == -EEXIST {
                 // The very file was left behind under this number, and came back to it by dup.
@@ -42,7 +42,7 @@
         }
 
         func modify(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
-            let result = control(EPOLL_CTL_MOD, fd, mask, token)
+            let result = platform_epoll_ctl(epfd, EPOLL_CTL_MOD, fd, mask, token)
             if result == -EINVAL {
                 try remove(fd)
                 return try add(fd, mask: mask, token: token)
@@ -51,15 +51,7 @@
         }
 
         func remove(_ fd: Int32) throws(SystemError) {
-            try check(control(EPOLL_CTL_DEL, fd, 0, 0))
-        }
-
-        private func control(_ operation: Int32, _ fd: Int32, _ mask: UInt32, _ token: UInt64)
-            -> Int32
-        {
-            let isExclusive = mask & PollMask.exclusive != 0
-            return platform_epoll_ctl(
-                epfd, operation, fd, isExclusive ? mask & ~PollMask.readHangup : mask, token)
+            try check(platform_epoll_ctl(epfd, EPOLL_CTL_DEL, fd, 0, 0))
         }
 
         func reset(afterFork: Bool) throws(SystemError) {
