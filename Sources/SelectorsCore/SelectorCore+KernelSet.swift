@@ -20,14 +20,23 @@ extension SelectorCore {
 
     /// Has a number watched that was registered before.
     ///
-    /// One that was closed meanwhile is poll's to report.
+    /// One that was closed meanwhile is poll's to report, and so is one whose number has another
+    /// file by now that the backend does not take as it was asked to.
     private func watchAgain(_ fd: Int32, _ events: UInt32) throws(SystemError) {
         do throws(SystemError) {
             try watch(fd, events)
         } catch {
-            guard error.code == EBADF else { throw error }
+            guard isOfTheFile(error) else { throw error }
             try pollRefused(fd, events)
         }
+    }
+
+    /// Tells whether an error is about the file that has a number by now, and not about a lack, of
+    /// which poll(2) would know nothing.
+    ///
+    /// `EINVAL` and `ELOOP`: it is a selector's, which cannot be watched as it was asked for.
+    private func isOfTheFile(_ error: SystemError) -> Bool {
+        error.code == EPERM || error.code == EBADF || error.code == EINVAL || error.code == ELOOP
     }
 
     /// Takes a number out of the kernel set, or notes that its file may be left behind there.
@@ -102,8 +111,7 @@ extension SelectorCore {
                 try backend.add(fd, mask: mask, token: table.token(fd))
                 releaseRefused(fd)
             } catch {
-                // Of a lack poll(2) would know nothing, and nobody would wait for the file.
-                guard error.code == EPERM || error.code == EBADF else { throw error }
+                guard isOfTheFile(error) else { throw error }
                 refused.modify(fd, mask: mask, token: table.token(fd))
             }
         } else {

@@ -253,6 +253,20 @@ static void exclusive_has_no_read_hangup(sel_selector *selector) {
     CHECK(sees(selector, fd, SEL_READ, 0));
 }
 
+/* What register refuses must not make a select fail, or those beside it would never be seen. */
+static void exclusive_number_of_a_selector_blinds_no_other(sel_selector *selector) {
+    sel_selector *inner = open_selector(test.backend);
+    int ready, fd;
+    NEEDS(SEL_CAN_EXCLUSIVE | SEL_CAN_FILENO);
+    fd = watch(selector, sel_fileno(inner), SEL_READ);
+    ready = watch(selector, make_ready_event(), SEL_READ);
+    REFUSED(sel_register(inner, sel_fileno(selector), SEL_READ | SEL_EXCLUSIVE, NULL), -EINVAL);
+    OK(sel_modify(selector, fd, SEL_READ | SEL_EXCLUSIVE, NULL));
+    CHECK(sees(selector, ready, SEL_READ, 0));
+    OK(sel_modify(selector, fd, BOTH | SEL_EXCLUSIVE, NULL));
+    CHECK(sees(selector, ready, SEL_READ, 0));
+}
+
 static void modes_alone_are_refused(sel_selector *selector) {
     int fd = make_event();
     for (uint32_t mode = SEL_EDGE; mode <= MODES; mode += SEL_EDGE)
@@ -305,6 +319,8 @@ const struct fact modes_facts[] = {
     FACT("an exclusive one is modified like others", exclusive_is_modified_like_others),
     FACT("exclusive is about reading and writing", exclusive_is_about_reading_and_writing),
     FACT("an exclusive one has no read hang-up", exclusive_has_no_read_hangup),
+    FACT("an exclusive number of a selector blinds no other",
+         exclusive_number_of_a_selector_blinds_no_other),
     FACT("modes without events are refused", modes_alone_are_refused),
     FACT("urgent data are reported", urgent_data_are_reported),
     FACT("an error wakes all that was asked", error_wakes_all_that_was_asked),
