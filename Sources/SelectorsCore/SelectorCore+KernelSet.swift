@@ -45,11 +45,21 @@ extension SelectorCore {
         if registration.pointee.installed == 0 { return }
         registration.pointee.installed = 0
         if registration.pointee.flags.contains(.refused) { return releaseRefused(fd) }
+        renewToken(fd)
         do throws(SystemError) {
             try backend.remove(fd)
         } catch {
             leaveBehind(fd)
         }
+    }
+
+    /// Before a change of what the kernel watches under a number: outdates the token if there may be
+    /// leftovers.
+    ///
+    /// The number may have come back to a file that was left behind under it. The change then is of
+    /// that one, and what was watched until now is what is left behind.
+    private func renewToken(_ fd: Int32) {
+        if mayHaveLeftovers { table.at(fd).pointee.generation &+= 1 }
     }
 
     /// Notes that the kernel may go on to watch a file that had this number: its token must not
@@ -115,6 +125,7 @@ extension SelectorCore {
                 refused.modify(fd, mask: mask, token: table.token(fd))
             }
         } else {
+            renewToken(fd)
             do throws(SystemError) {
                 try backend.modify(fd, mask: mask, token: table.token(fd))
             } catch {

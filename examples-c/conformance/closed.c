@@ -6,6 +6,8 @@
  */
 #include "helpers.h"
 
+#include <unistd.h>
+
 static void closed_one_blinds_no_other(sel_selector *selector) {
     int ready = watch(selector, make_ready_event(), SEL_READ);
     int closed = watch(selector, make_ready_event(), SEL_READ);
@@ -211,6 +213,33 @@ static void modify_after_reuse_waits_for_the_new_file(sel_selector *selector) {
     }
 }
 
+/*
+ * A number whose file lives on in a duplicate, and which has come back to a file that was left
+ * behind under it before; that one is idle.
+ */
+static int come_back_to_a_ghost(sel_selector *selector, uint32_t events) {
+    int idle = make_event(), ready = make_ready_event(), fd = duplicate(idle);
+    bool good = sel_register(selector, fd, SEL_READ, NULL) == 0 && drop(fd) &&
+                sel_unregister(selector, fd, NULL) == 0 && duplicate(ready) == fd &&
+                sel_register(selector, fd, events, NULL) == 0;
+    return good && sees(selector, fd, SEL_READ, 0) && dup2(idle, fd) == fd ? fd : -1;
+}
+
+static void modify_after_return_is_about_the_file_that_came(sel_selector *selector) {
+    int fd = come_back_to_a_ghost(selector, SEL_READ);
+    CHECK(fd >= 0);
+    OK(sel_modify(selector, fd, BOTH, NULL));
+    CHECK(sees(selector, fd, SEL_WRITE, 0));
+    OK(sel_modify(selector, fd, SEL_READ, NULL));
+    CHECK(quiet(selector));
+}
+
+static void spent_one_shot_is_silent_after_return(sel_selector *selector) {
+    CHECK(come_back_to_a_ghost(selector, SEL_READ | SEL_ONESHOT) >= 0);
+    CHECK(quiet(selector));
+    CHECK(quiet(selector));
+}
+
 const struct fact closed_facts[] = {
     FACT("closed while registered blinds no other", closed_one_blinds_no_other),
     FACT("closed while registered, then modified, is invalid", closed_then_modified_is_invalid),
@@ -223,6 +252,10 @@ const struct fact closed_facts[] = {
     FACT("unregister ends it though a duplicate lives on", ghost_is_silent_after_unregister),
     FACT("a duplicate that lives on hides no other", ghost_hides_no_other),
     FACT("a duplicate comes back to its number", ghost_can_be_registered_again),
+    FACT("modify after a duplicate came back is about it",
+         modify_after_return_is_about_the_file_that_came),
+    FACT("a spent one-shot is silent after a duplicate came back",
+         spent_one_shot_is_silent_after_return),
     FACT("a duplicate that lives on beside a file", ghost_is_silent_beside_a_file),
     FACT("a duplicate that lives on takes no room", ghost_takes_no_room),
     FACT("a duplicate that lives on, no descriptor left",
