@@ -160,7 +160,7 @@ extension SelectorCore {
         guard duties.contains(.rebuild) else { return }
         try backend.reset(afterFork: duties.contains(.leaveToParent))
         if duties.contains(.leaveToParent) {
-            if try wakeUp.attach() { duties.insert(.wakeUp) }
+            try wakeUp.attach()
             duties.remove(.leaveToParent)
         }
         try backend.add(wakeUp.fd, mask: PollMask.read, token: WakeUp.token)

@@ -60,13 +60,13 @@ struct WakeUp: ~Copyable {
         state.store(WakeUp.detached, ordering: .relaxed)
     }
 
-    /// In the child of a fork: puts a descriptor of its own under the number, and tells whether a
-    /// select is asked to return.
-    func attach() throws(SystemError) -> Bool {
+    /// In the child of a fork: puts a descriptor of its own under the number, and makes it readable
+    /// if a select is asked to return.
+    func attach() throws(SystemError) {
         let fresh = try check(platform_wakeup_open())
         defer { _ = platform_close(fresh) }
         try check(platform_replace(fresh, fd))
-        return clear()
+        if clear() { try request() }
     }
 
     private func clear() -> Bool {

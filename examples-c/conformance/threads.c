@@ -263,6 +263,14 @@ static void wakeup_in_a_child_is_kept(sel_selector *selector) {
     CHECK(rests(selector, 20 * MS));
 }
 
+static void wakeups_in_a_child_are_one(sel_selector *selector) {
+    pid_t child = fork();
+    if (child == 0)
+        _exit(!(sel_wakeup(selector) == 0 && watch(selector, make_event(), SEL_READ) >= 0 &&
+                sel_wakeup(selector) == 0 && quiet(selector) && waits_out(selector, 20 * MS)));
+    CHECK(is_content(child));
+}
+
 static void child_keeps_spent_one_shots(sel_selector *selector) {
     int spent = watch(selector, make_ready_event(), SEL_READ | SEL_ONESHOT);
     int armed = watch(selector, make_event(), SEL_READ | SEL_ONESHOT);
@@ -389,6 +397,7 @@ const struct fact threads_facts[] = {
     FACT("a fork's child has a set of its own", child_has_a_set_of_its_own),
     FACT("a fork's child may wake and close at once", child_may_wake_and_close_at_once),
     FACT("a wake-up in a fork's child is kept", wakeup_in_a_child_is_kept),
+    FACT("wake-ups in a fork's child are one", wakeups_in_a_child_are_one),
     FACT("a fork's child has files and closed ones", child_keeps_files_and_closed_ones),
     FACT("a fork's child keeps spent one-shots", child_keeps_spent_one_shots),
     FACT("a fork's child has a selector in another", child_may_nest),
