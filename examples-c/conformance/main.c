@@ -6,8 +6,7 @@
  *
  * Speaks TAP: one line per test, after a failed one where and what. The exit status is 0 if all
  * went well. Each test gets a fresh selector, and fails if it leaves more open descriptors, or
- * fewer, than it found. CONFORMANCE_SEED in the environment repeats the random test of an
- * earlier run, which prints its seed when it fails.
+ * fewer, than it found.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,0 +1,364 @@
+/*
+ * model.c - what a selector must say of the simulated world.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "model.h"
+
+#include <poll.h>
+#include <string.h>
+
+#define BIT(file) (UINT64_C(1) << (file))
+
+struct model model;
+
+void model_begin(const char *backend, uint32_t capabilities, bool is_nested) {
+    model = (struct model){
+        .capabilities = capabilities,
+        .watches_files = capabilities & SEL_CAN_CONCURRENT,
+        .is_select = strcmp(backend, "select") == 0,
+        .is_nested = is_nested,
+    };
+}
+
+struct registration *model_find(int number) {
+    struct registration *registration = &model.registrations[number];
+    return registration->events != 0 ? registration : NULL;
+}
+
+int model_count(void) {
+    int count = 0;
+    for (int i = 0; i < NUMBERS; i++)
+        count += model_find(i) != NULL;
+    return count;
+}
+
+static unsigned number_bits(int number) {
+    return world.file[number] == NONE ? POLLNVAL : world_bits(world_file(number));
+}
+
+/* What the kernel would attach a registration to if it were told about it now. */
+static struct watch watch_of(int number, uint32_t events) {
+    const struct file *file = world_file(number);
+    if (!model.watches_files || file == NULL || file->kind == REGULAR ||
+        file->kind == NULL_DEVICE || (file->kind == SELECTOR && events & SEL_EXCLUSIVE))
+        return (struct watch){.number = true};
+    return (struct watch){.files = BIT(world.file[number])};
+}
+
+/* The bits that a registration is reported for. */
+static unsigned asked_bits(uint32_t events) {
+    unsigned bits = POLLERR | POLLHUP | POLLNVAL;
+    if (events & SEL_READ)
+        bits |= POLLIN | (events & SEL_EXCLUSIVE ? 0 : POLLRDHUP);
+    return bits | (events & SEL_WRITE ? POLLOUT : 0) | (events & SEL_PRIORITY ? POLLPRI : 0);
+}
+
+/* What is attached to a file that has lost the number stays in the kernel if it is let go. */
+static void leave_behind(int number) {
+    const struct registration *registration = &model.registrations[number];
+    uint32_t one = registration->events, other = registration->installed;
+    for (int i = 0; i < FILES; i++) {
+        struct left *left = &model.left[i];
+        if (!(registration->watch.files & BIT(i)) || i == world.file[number])
+            continue;
+        left->must = left->may == 0 ? ~0u : left->must;
+        left->must &= (one | other) & SEL_EDGE ? 0 : asked_bits(one & other);
+        left->may |= asked_bits(one | other);
+        model.reported &= ~BIT(i);
+    }
+}
+
+/* Whether something is left that is ready, and so perhaps reported. */
+static bool may_report_left(void) {
+    for (int i = 0; i < FILES; i++)
+        if (model.left[i].may & world_bits(&world.files[i]))
+            return true;
+    return false;
+}
+
+/* The kernel is told that a registration ends. */
+static void detach(int number) {
+    struct registration *registration = &model.registrations[number];
+    leave_behind(number);
+    registration->watch = (struct watch){.nothing = true};
+    registration->installed = 0;
+}
+
+static void attach(int number) {
+    struct registration *registration = &model.registrations[number];
+    detach(number);
+    registration->watch = watch_of(number, registration->events);
+    registration->installed = registration->events;
+    registration->seen = number_bits(number);
+    registration->owed = ~0u;
+    registration->is_vague = false;
+}
+
+/* It may be attached to what has the number now, too. */
+static void suspect(int number) {
+    struct registration *registration = &model.registrations[number];
+    struct watch now = watch_of(number, registration->events);
+    registration->watch.files |= now.files;
+    registration->watch.number |= now.number;
+}
+
+static void apply_changes(void) {
+    for (int i = 0; i < NUMBERS; i++) {
+        struct registration *registration = model_find(i);
+        if (registration == NULL)
+            continue;
+        if (registration->is_vague || registration->may_be_told) {
+            leave_behind(i);
+            suspect(i);
+        }
+        if (registration->disarmed) {
+            detach(i);
+        } else if (registration->may_be_told) {
+            registration->installed = registration->events;
+        } else if (registration->installed != registration->events) {
+            attach(i);
+        }
+        registration->may_be_told = false;
+    }
+}
+
+/* The library may have built its kernel set anew: of what is there now. */
+static void suspect_rebuild(void) {
+    for (int i = 0; i < NUMBERS; i++) {
+        struct registration *registration = model_find(i);
+        if (registration == NULL || (registration->installed == 0 && registration->disarmed))
+            continue;
+        if (registration->installed == 0 && !registration->may_be_told)
+            registration->watch.nothing = false; /* it is armed: what follows will be told */
+        suspect(i);
+        registration->may_be_told |= registration->installed != registration->events;
+    }
+}
+
+/* The library has built its kernel set anew. */
+static void rebuild(void) {
+    for (int i = 0; i < NUMBERS; i++) {
+        struct registration *registration = model_find(i);
+        if (registration == NULL)
+            continue;
+        detach(i);
+        if (!registration->disarmed) {
+            registration->watch = watch_of(i, registration->events);
+            registration->installed = registration->events;
+            registration->seen = number_bits(i);
+        }
+    }
+    memset(model.left, 0, sizeof model.left);
+    model.is_inherited = false;
+}
+
+/* What was reported and is left had the set built anew when it was used next. */
+static void forget_reported(void) {
+    for (int i = 0; i < FILES; i++)
+        if (model.reported & BIT(i))
+            model.left[i] = (struct left){0};
+    model.reported = 0;
+}
+
+void model_register(int number, uint32_t events, void *data) {
+    if (model.is_inherited)
+        rebuild();
+    else if (model.may_be_rebuilt)
+        suspect_rebuild();
+    forget_reported();
+    model.registrations[number] =
+        (struct registration){.events = events, .data = data, .place = ++model.places};
+    attach(number);
+}
+
+void model_modify(int number, uint32_t events, void *data) {
+    struct registration *registration = &model.registrations[number];
+    registration->events = events;
+    registration->data = data;
+    registration->disarmed = false;
+    if (model.is_nested && !model.is_inherited)
+        apply_changes();
+}
+
+void model_unregister(int number) {
+    detach(number);
+    model.registrations[number].events = 0;
+}
+
+void model_renamed(int number, int ended) {
+    /* Whether this was an edge, whether there will be another: who knows. */
+    model.registrations[number].is_vague = model.registrations[number].events & SEL_EDGE;
+    if (ended == NONE)
+        return;
+    model.left[ended] = (struct left){0};
+    for (int i = 0; i < NUMBERS; i++) {
+        struct watch *watch = &model.registrations[i].watch;
+        if (watch->files & BIT(ended)) {
+            watch->files &= ~BIT(ended);
+            watch->nothing = true;
+        }
+    }
+}
+
+void model_inherit(void) {
+    world_inherit();
+    model.is_inherited = true;
+    model.may_be_rebuilt = false;
+    if (model.wake == WAKES)
+        model.wake = MAY_WAKE;
+}
+
+/* Whether it is attached to one file and nothing else; then which. */
+static const struct file *only_file(const struct watch *watch) {
+    for (int i = 0; i < FILES; i++)
+        if (watch->files == BIT(i) && !watch->number && !watch->nothing)
+            return &world.files[i];
+    return NULL;
+}
+
+static bool is_only_number(const struct watch *watch) {
+    return watch->number && watch->files == 0 && !watch->nothing;
+}
+
+void model_observe(void) {
+    for (int i = 0; i < NUMBERS; i++) {
+        struct registration *registration = model_find(i);
+        if (registration == NULL || !(registration->events & SEL_EDGE))
+            continue;
+        const struct file *file = only_file(&registration->watch);
+        if (file == NULL)
+            continue;
+        unsigned bits = world_bits(file);
+        registration->owed |= (bits & ~registration->seen) | (file->arrived ? POLLIN : 0);
+        registration->seen = bits;
+    }
+    for (int i = 0; i < FILES; i++)
+        world.files[i].arrived = false;
+}
+
+void model_select(void) {
+    if (model.is_inherited)
+        rebuild();
+    apply_changes();
+    if (model.may_be_rebuilt)
+        suspect_rebuild();
+    forget_reported();
+    model.may_be_rebuilt = may_report_left();
+    if (model.may_be_rebuilt)
+        suspect_rebuild();
+}
+
+/* The bits of those that select(2) sees. */
+static unsigned visible_bits(uint32_t events) {
+    return (events & SEL_READ ? POLLIN | POLLHUP | POLLERR : 0) |
+           (events & SEL_WRITE ? POLLOUT | POLLERR : 0) | (events & SEL_PRIORITY ? POLLPRI : 0) |
+           POLLNVAL;
+}
+
+/* What bits mean for a registration: whether they make it ready, for what and why. */
+static bool means(unsigned bits, uint32_t interest, uint32_t *events, uint32_t *detail) {
+    bits &= asked_bits(interest);
+    *events = (bits & (POLLIN | POLLRDHUP) ? SEL_READ : 0) | (bits & POLLOUT ? SEL_WRITE : 0) |
+              (bits & POLLPRI ? SEL_PRIORITY : 0);
+    if (bits & (POLLERR | POLLHUP | POLLNVAL))
+        *events = WAITABLE;
+    *events &= interest;
+    *detail = (bits & POLLHUP ? SEL_HANGUP : 0) | (bits & POLLRDHUP ? SEL_READ_HANGUP : 0) |
+              (bits & POLLERR ? SEL_ERROR : 0) | (bits & POLLNVAL ? SEL_INVALID : 0);
+    return *events != 0;
+}
+
+static bool agrees(unsigned bits, uint32_t interest, const sel_event *event) {
+    uint32_t events, detail;
+    return means(bits, interest, &events, &detail) && event->events == events &&
+           event->detail == detail;
+}
+
+bool model_allows(int number, const sel_event *event) {
+    const struct registration *registration = model_find(number);
+    if (registration == NULL || registration->disarmed)
+        return false;
+    if (registration->watch.number && agrees(number_bits(number), registration->events, event))
+        return true;
+    for (int i = 0; i < FILES; i++)
+        if (registration->watch.files & BIT(i) &&
+            agrees(world_bits(&world.files[i]), registration->events, event))
+            return true;
+    return false;
+}
+
+bool model_requires(int number) {
+    const struct registration *registration = model_find(number);
+    uint32_t events, detail;
+    if (registration == NULL || registration->disarmed || registration->watch.nothing)
+        return false;
+    const struct watch *watch = &registration->watch;
+    unsigned bits = ~0u, counted = asked_bits(registration->events);
+    if (registration->events & SEL_EDGE) {
+        if (registration->is_vague || (!is_only_number(watch) && only_file(watch) == NULL))
+            return false;
+        counted &= registration->owed;
+    }
+    if (model.is_select)
+        counted &= visible_bits(registration->events);
+    /* What makes it ready has to be common to all that it may be attached to. */
+    if (watch->number)
+        bits &= number_bits(number);
+    for (int i = 0; i < FILES; i++)
+        if (watch->files & BIT(i))
+            bits &= world_bits(&world.files[i]);
+    return means(bits & counted, registration->events, &events, &detail);
+}
+
+void model_reported(int number) {
+    struct registration *registration = &model.registrations[number];
+    registration->owed = 0;
+    /* What is watched by its number has no edges where others have. */
+    if (registration->events & SEL_ONESHOT ||
+        (registration->events & SEL_EDGE && !registration->is_vague &&
+         is_only_number(&registration->watch)))
+        registration->disarmed = true;
+}
+
+void model_selected(int count, int max) {
+    /* A wake-up takes the room of an event, and so does a file that is left. */
+    if (max == ROOMY || (count < max && !model.may_be_rebuilt))
+        model.wake = SLEEPS;
+    else if (model.wake == WAKES)
+        model.wake = MAY_WAKE;
+    for (int i = 0; i < FILES && max == ROOMY; i++)
+        if (model.left[i].must & world_bits(&world.files[i]))
+            model.reported |= BIT(i);
+    if (model.is_nested)
+        apply_changes();
+}
+
+bool model_requires_readable(void) {
+    if (model.is_inherited || model.may_be_rebuilt)
+        return false;
+    for (int i = 0; i < NUMBERS; i++)
+        if (only_file(&model.registrations[i].watch) != NULL && model_requires(i))
+            return true;
+    return false;
+}
+
+bool model_allows_readable(void) {
+    uint32_t events, detail;
+    uint64_t files;
+    if (model.is_inherited || model.may_be_rebuilt || model.wake != SLEEPS)
+        return true;
+    if (may_report_left())
+        return true;
+    for (int i = 0; i < NUMBERS; i++) {
+        const struct registration *registration = model_find(i);
+        if (registration == NULL || registration->disarmed)
+            continue;
+        files = registration->watch.files;
+        for (int j = 0; j < FILES; j++)
+            if (files & BIT(j) &&
+                means(world_bits(&world.files[j]), registration->events, &events, &detail))
+                return true;
+    }
+    return false;
+}

@@ -1,0 +1,14 @@
+/*
+ * operations.h - random operations, on a selector and its model alike.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef OPERATIONS_H
+#define OPERATIONS_H
+
+#include "journal.h"
+
+/* Performs a sequence of operations, and fails if the selector does not do as the model says. */
+void perform(const char *backend, uint32_t capabilities, uint64_t operations);
+
+#endif
