@@ -30,7 +30,7 @@ static void signals_do_not_end_a_wait(sel_selector *selector) {
         CHECK(waits_out(selector, 200 * MS));
         EQUAL(errno, UNTOUCHED);
         stop_storm();
-        CHECK(signals >= 10);
+        CHECK(signals >= 2);
     }
 }
 
@@ -70,7 +70,7 @@ static void signals_do_not_end_an_endless_wait(sel_selector *selector) {
         EQUAL(sel_select(selector, &event, 1, timeouts[i]), 1);
         CHECK(event.key.fd == fd);
         stop_storm();
-        CHECK(signals >= 5);
+        CHECK(signals >= 1);
         OK(sel_unregister(selector, fd, NULL));
     }
 }
@@ -177,7 +177,7 @@ static void masked_wait_goes_on_unless_interruptible(sel_selector *selector) {
     start = now();
     EQUAL(sel_pselect(selector, &event, 1, 100 * MS, &inside), 0);
     CHECK(now() - start >= 100 * MS);
-    CHECK(signals >= 5);
+    CHECK(signals >= 1);
     signals = 0;
     while (signals == 0)
         EQUAL(sel_pselect(selector, &event, 1, 0, &inside), 0);
