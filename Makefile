@@ -1,6 +1,6 @@
 # Builds, installs and packages the library for C programs.
 #
-#     make                  libselectors.so, libselectors.a, selectors-backends
+#     make                  libselectors.so, libselectors.a, selectors-backends, manual pages
 #     make check            the C tests against the library that was built
 #     make install          puts all of it below DESTDIR and PREFIX
 #     make install-strip    the same without symbols
@@ -38,7 +38,7 @@ static := $(build)/libselectors.a
 tool := $(build)/selectors-backends
 object := $(build)/selectors.o
 packaging := Sources/packaging
-man := $(wildcard $(packaging)/man/*.[137])
+man := $(build)/man
 
 # The user's flags come after ours, so that theirs win.
 our_cflags := -std=c11 -Wall -Wextra -Wpedantic -Iinclude
@@ -55,7 +55,7 @@ sources := Package.swift $(wildcard include/* Sources/CPlatform/* Sources/Select
 .PHONY: all library check install install-strip uninstall deb abi abi-dump clean
 .DELETE_ON_ERROR:
 
-all: library $(tool)
+all: library $(tool) $(man)/selectors.7
 
 library: $(build)/libselectors.so $(static)
 
@@ -83,6 +83,11 @@ $(static): $(object)
 $(tool): examples-c/list_backends.c include/selectors.h $(build)/libselectors.so
 	$(CC) $(our_cflags) $(CPPFLAGS) $(CFLAGS) -o $@ $< -L$(build) $(LDFLAGS) -lselectors
 
+# The headers' comments are the manual.
+$(man)/selectors.7: $(wildcard include/*.h) $(packaging)/man.sh $(packaging)/man.awk \
+    examples-c/list_backends.c CHANGELOG.md
+	sh $(packaging)/man.sh $(man)
+
 check: all
 	$(MAKE) -C examples-c check
 
@@ -107,7 +112,7 @@ install: all
 	    >$(lib)/cmake/selectors/selectors-config.cmake
 	$(fill_in) $(packaging)/selectors-config-version.cmake.in \
 	    >$(lib)/cmake/selectors/selectors-config-version.cmake
-	for page in $(man); do \
+	for page in $(man)/*; do \
 	    section="$(DESTDIR)$(MANDIR)/man$${page##*.}" && \
 	    $(INSTALL) -d "$$section" && $(INSTALL) -m 644 "$$page" "$$section" || exit 1; \
 	done
@@ -118,7 +123,7 @@ install-strip: install
 	$(STRIP) --strip-debug --enable-deterministic-archives $(lib)/libselectors.a
 
 # Folders go, too, where they are ours, or empty below DESTDIR.
-uninstall:
+uninstall: $(man)/selectors.7
 	rm -f $(lib)/libselectors.so.$(VERSION) $(lib)/$(soname) $(lib)/libselectors.so \
 	    $(lib)/libselectors.a $(lib)/pkgconfig/selectors.pc \
 	    "$(DESTDIR)$(BINDIR)/selectors-backends"
@@ -126,8 +131,8 @@ uninstall:
 	for header in $(notdir $(wildcard include/*.h)); do \
 	    rm -f "$(DESTDIR)$(INCLUDEDIR)/$$header"; \
 	done
-	for page in $(notdir $(man)); do \
-	    rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$$page"; \
+	for page in $(man)/*; do \
+	    rm -f "$(DESTDIR)$(MANDIR)/man$${page##*.}/$$(basename "$$page")"; \
 	done
 	[ -z "$(DESTDIR)" ] || [ ! -d "$(DESTDIR)" ] || find "$(DESTDIR)" -depth -type d -empty -delete
 

@@ -4,8 +4,6 @@
  *     list_backends
  *     SELECTORS_BACKEND=poll list_backends
  *     SELECTORS_PLUGINS=./mine.so list_backends
- *
- * It is installed as selectors-backends.
  */
 #include <stdio.h>
 #include <stdlib.h>

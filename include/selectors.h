@@ -19,8 +19,8 @@
  * leaves errno as it was. A call that fails has changed nothing. sel_strerror() names a value,
  * sel_last_error() tells the whole story.
  *
- * Readiness is level-triggered: a descriptor is reported by every sel_select() for as long as it
- * is ready. Delivery modes change that for one descriptor, see SEL_ONESHOT.
+ * Readiness. It is level-triggered: a descriptor is reported by every sel_select() for as long as
+ * it is ready. Delivery modes change that for one descriptor, see SEL_ONESHOT.
  *
  * Threads. Any thread may call any function on any selector. What one thread registers, modifies or
  * unregisters takes effect in the sel_select() that another is blocked in. Of two sel_select() at
@@ -38,7 +38,7 @@
  * ABI. A program that was linked to libselectors.so.1 runs with every later one of that name:
  * functions, macros and structs stay as they are, and what is new comes with new functions.
  *
- * This file is C99 and C++11.
+ * Languages. This file is C99 and C++11.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

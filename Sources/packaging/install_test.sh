@@ -180,6 +180,31 @@ serves_cplusplus() {
     done
 }
 
+# Each function has a page with its prototype, which needs to be on one line for this look.
+has_manuals() {
+    for header in "$installed"/include/*.h; do
+        "$cc" -E -P -fpreprocessed -dD -x c "$header"
+    done | grep -v '^typedef' | tr -s ' \n' ' ' |
+        grep -oE '(int|const char \*) ?sel_[a-z_]+\([^()]*\);' >"$work/prototypes"
+    [ "$(wc -l <"$work/prototypes")" -gt 15 ]
+    while read -r prototype; do
+        name=$(echo "$prototype" | sed 's/(.*//; s/.*[ *]//')
+        sed -n '/^\.SH SYNOPSIS/,/^\.SH DESCRIPTION/p' "$installed/share/man/man3/$name.3" |
+            sed 's/\\f[BP]//g; s/\\//g' | tr -s ' \n' ' ' | grep -qF "$prototype" ||
+            { echo "$prototype"; false; }
+    done <"$work/prototypes"
+    [ "$(find "$installed/share/man/man3" -type f | wc -l)" -eq "$(wc -l <"$work/prototypes")" ]
+    # No error that the headers tell of is left out.
+    [ "$(grep -c '^\.B \\-E' "$installed"/share/man/man3/*.3 | awk -F: '{ n += $2 } END { print n }')" \
+        -eq "$(grep -cE '^ \*   -E[A-Z]+' "$installed"/include/*.h |
+            awk -F: '{ n += $2 } END { print n }')" ]
+    if command -v mandoc; then
+        [ -z "$(mandoc -Tlint -W warning "$installed"/share/man/man?/* | tee /dev/stderr)" ]
+    else
+        [ -z "$(groff -man -ww -z "$installed"/share/man/man?/* 2>&1 | tee /dev/stderr)" ]
+    fi
+}
+
 uninstalls() {
     make -s uninstall DESTDIR="$there"
     [ ! -e "$there" ] || { find "$there"; false; }
@@ -233,6 +258,7 @@ if command -v abidiff >/dev/null; then
 else
     skip "the ABI is as described" "there is no abidiff"
 fi
+prove "each function has its manual page" has_manuals
 prove "make uninstall leaves nothing" uninstalls
 if [ "$(id -u)" -eq 0 ] && command -v dpkg >/dev/null; then
     prove "Debian packages: installed, used, removed" makes_debian_packages
