@@ -1,0 +1,195 @@
+/*
+ * Chat: what comes from standard input goes to all peers, what comes from a peer to standard output
+ * and to the other peers.
+ *
+ *     chat listen PORT    waits for peers on 127.0.0.1; port 0 is any free one
+ *     chat HOST PORT      joins one that listens; the host is a number
+ *
+ * Standard input may be a terminal, a pipe or a file: a regular file is always ready, on every
+ * backend. At its end nothing more is said, and the program ends when the last peer has gone.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "selectors.h"
+
+enum { MOST_PEERS = 64, MOST_PENDING = 1 << 16 };
+
+struct peer {
+    int fd;
+    int is_told; /* that we will say no more */
+    size_t pending;
+    char buffer[MOST_PENDING];
+};
+
+static sel_selector *selector;
+static struct peer *peers[MOST_PEERS];
+static int count;
+static int is_silent; /* standard input has ended */
+
+static void die(const char *what, const char *why) {
+    fprintf(stderr, "chat: %s: %s\n", what, why);
+    exit(1);
+}
+
+static void drop(struct peer *peer) {
+    for (int i = 0; i < count; i++) {
+        if (peers[i] == peer) {
+            peers[i] = peers[--count];
+            break;
+        }
+    }
+    sel_unregister(selector, peer->fd, NULL);
+    close(peer->fd);
+    free(peer);
+}
+
+/* Sends what can be sent now, and waits for SEL_WRITE with the rest. Returns 0 if the peer is gone. */
+static int flush(struct peer *peer) {
+    while (peer->pending > 0) {
+        ssize_t sent = send(peer->fd, peer->buffer, peer->pending, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0 && errno != EAGAIN)
+            return 0;
+        if (sent < 0)
+            break;
+        peer->pending -= (size_t)sent;
+        memmove(peer->buffer, peer->buffer + sent, peer->pending);
+    }
+    if (is_silent && peer->pending == 0 && !peer->is_told) {
+        shutdown(peer->fd, SHUT_WR);
+        peer->is_told = 1;
+    }
+    return sel_modify(selector, peer->fd, SEL_READ | (peer->pending > 0 ? SEL_WRITE : 0), peer) ==
+           0;
+}
+
+/* Says something to all peers but one. A peer that does not listen for long is dropped. */
+static void say(const char *text, size_t length, const struct peer *but) {
+    for (int i = count - 1; i >= 0; i--) {
+        struct peer *peer = peers[i];
+        if (peer == but)
+            continue;
+        if (length > sizeof peer->buffer - peer->pending) {
+            drop(peer);
+            continue;
+        }
+        memcpy(peer->buffer + peer->pending, text, length);
+        peer->pending += length;
+        if (!flush(peer))
+            drop(peer);
+    }
+}
+
+static void show(const char *text, size_t length) {
+    fwrite(text, 1, length, stdout);
+    fflush(stdout);
+}
+
+static void adopt(int fd) {
+    struct peer *peer = count < MOST_PEERS ? calloc(1, sizeof *peer) : NULL;
+    if (peer == NULL || sel_register(selector, fd, SEL_READ, peer) < 0) {
+        free(peer);
+        close(fd);
+        return;
+    }
+    peer->fd = fd;
+    peers[count++] = peer;
+    if (!flush(peer))
+        drop(peer);
+}
+
+static void hear(struct peer *peer) {
+    char text[4096];
+    ssize_t length = recv(peer->fd, text, sizeof text, MSG_DONTWAIT);
+    if (length < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (length <= 0) {
+        drop(peer);
+        return;
+    }
+    show(text, (size_t)length);
+    say(text, (size_t)length, peer);
+}
+
+static void read_input(void) {
+    char text[4096];
+    ssize_t length = read(STDIN_FILENO, text, sizeof text);
+    if (length < 0 && (errno == EAGAIN || errno == EINTR))
+        return;
+    if (length > 0) {
+        say(text, (size_t)length, NULL);
+        return;
+    }
+    is_silent = 1;
+    sel_unregister(selector, STDIN_FILENO, NULL);
+    say("", 0, NULL);
+}
+
+int main(int argc, char **argv) {
+    int listens = argc == 3 && strcmp(argv[1], "listen") == 0, was_there = 0;
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t length = sizeof address;
+    int yes = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (argc != 3 || inet_pton(AF_INET, listens ? "127.0.0.1" : argv[1], &address.sin_addr) != 1) {
+        fprintf(stderr, "usage: chat listen PORT | chat HOST PORT\n");
+        return 2;
+    }
+    address.sin_port = htons((uint16_t)atoi(argv[2]));
+    if (sel_open(&selector, NULL) < 0)
+        die("selector", sel_last_error());
+    if (listens) {
+        if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) < 0 ||
+            bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 16) < 0 ||
+            getsockname(fd, (struct sockaddr *)&address, &length) < 0)
+            die("cannot listen", strerror(errno));
+        if (sel_register(selector, fd, SEL_READ, NULL) < 0)
+            die("sel_register", sel_last_error());
+        fprintf(stderr, "listening on 127.0.0.1:%d (%s)\n", ntohs(address.sin_port),
+                sel_backend_name(selector));
+    } else {
+        if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
+            die("cannot connect", strerror(errno));
+        adopt(fd);
+    }
+
+    /* Who listens keeps what is said until somebody is there to hear it. */
+    int has_input = 0;
+    while (!(was_there && count == 0 && (is_silent || !listens))) {
+        was_there |= count > 0;
+        if (was_there && !has_input && !is_silent) {
+            if (sel_register(selector, STDIN_FILENO, SEL_READ, NULL) < 0)
+                die("standard input", sel_last_error());
+            has_input = 1;
+        }
+        /* One at a time: to serve one peer may drop another. */
+        sel_event event;
+        int ready = sel_select(selector, &event, 1, SEL_FOREVER);
+        if (ready < 0)
+            die("sel_select", sel_last_error());
+        if (ready == 0)
+            continue;
+        struct peer *peer = event.key.data;
+        if (peer != NULL && event.events & SEL_WRITE && !flush(peer))
+            drop(peer);
+        else if (peer != NULL && event.events & SEL_READ)
+            hear(peer);
+        else if (peer == NULL && event.key.fd == STDIN_FILENO)
+            read_input();
+        else if (peer == NULL && (fd = accept4(event.key.fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+            adopt(fd);
+        was_there |= count > 0;
+    }
+    while (count > 0)
+        drop(peers[0]);
+    sel_close(selector);
+    return 0;
+}
