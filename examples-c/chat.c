@@ -24,7 +24,9 @@ enum { MOST_PEERS = 64, MOST_PENDING = 1 << 16 };
 
 struct peer {
     int fd;
-    int is_told; /* that we will say no more */
+    uint32_t watched; /* 0: not registered */
+    int has_ended;    /* it will say no more, but goes on to listen */
+    int is_told;      /* that we will say no more */
     size_t pending;
     char buffer[MOST_PENDING];
 };
@@ -46,9 +48,24 @@ static void drop(struct peer *peer) {
             break;
         }
     }
-    sel_unregister(selector, peer->fd, NULL);
+    if (peer->watched != 0)
+        sel_unregister(selector, peer->fd, NULL);
     close(peer->fd);
     free(peer);
+}
+
+/* Watches a peer, or not, for a selector watches for something or not at all. */
+static int watch(struct peer *peer, uint32_t wanted) {
+    int result = 0;
+    if (wanted == 0 && peer->watched != 0)
+        result = sel_unregister(selector, peer->fd, NULL);
+    else if (wanted != 0 && peer->watched == 0)
+        result = sel_register(selector, peer->fd, wanted, peer);
+    else if (wanted != 0)
+        result = sel_modify(selector, peer->fd, wanted, peer);
+    if (result == 0)
+        peer->watched = wanted;
+    return result == 0;
 }
 
 /* Sends what can be sent now, and waits for SEL_WRITE with the rest. Returns 0 if the peer is gone. */
@@ -68,8 +85,9 @@ static int flush(struct peer *peer) {
         shutdown(peer->fd, SHUT_WR);
         peer->is_told = 1;
     }
-    return sel_modify(selector, peer->fd, SEL_READ | (peer->pending > 0 ? SEL_WRITE : 0), peer) ==
-           0;
+    if (peer->is_told && peer->has_ended)
+        return 0;
+    return watch(peer, (peer->has_ended ? 0 : SEL_READ) | (peer->pending > 0 ? SEL_WRITE : 0));
 }
 
 /* Says something to all peers but one. A peer that does not listen for long is dropped. */
@@ -96,8 +114,7 @@ static void show(const char *text, size_t length) {
 
 static void adopt(int fd) {
     struct peer *peer = count < MOST_PEERS ? calloc(1, sizeof *peer) : NULL;
-    if (peer == NULL || sel_register(selector, fd, SEL_READ, peer) < 0) {
-        free(peer);
+    if (peer == NULL) {
         close(fd);
         return;
     }
@@ -113,7 +130,9 @@ static void hear(struct peer *peer) {
     if (length < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (length <= 0) {
-        drop(peer);
+        peer->has_ended = 1;
+        if (length < 0 || !flush(peer))
+            drop(peer);
         return;
     }
     show(text, (size_t)length);
