@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { REMEMBERED = 30, LONGEST = 8000, HANG_SECONDS = 30 };
+enum { REMEMBERED = 30, LONGEST = 8000, HANG_SECONDS = 20 };
 
 static struct journal {
     const char *backend;
