@@ -15,15 +15,17 @@
  * deadlines after a signal, threads, wake-ups, fork, one-shot delivery, changes that cancel out,
  * descriptors that are closed or cannot be watched. A backend knows descriptors, masks and tokens.
  *
- * A whole plug-in, which watches no more than 64 descriptors:
+ * A whole plug-in, which watches no more than 20 000 descriptors:
  *
+ *     #define _GNU_SOURCE
  *     #include <errno.h>
  *     #include <fcntl.h>
  *     #include <poll.h>
  *     #include <selectors_plugin.h>
  *     #include <stdlib.h>
  *
- *     struct mine { struct pollfd fds[64]; uint64_t tokens[64]; int count, first; };
+ *     enum { MOST = 20000 };
+ *     struct mine { struct pollfd fds[MOST]; uint64_t tokens[MOST]; int count, first; };
  *
  *     static int find(struct mine *mine, int fd) {
  *         int i = 0;
@@ -39,7 +41,7 @@
  *         struct mine *mine = instance;
  *         if (fcntl(fd, F_GETFD) < 0)
  *             return -EBADF;
- *         if (mine->count == 64)
+ *         if (mine->count == MOST)
  *             return -ENOSPC;
  *         mine->fds[mine->count] = (struct pollfd){fd, (short)mask, 0};
  *         mine->tokens[mine->count++] = token;
@@ -63,16 +65,16 @@
  *                          const sigset_t *signals) {
  *         struct mine *mine = instance;
  *         struct timespec time = {timeout_ns / 1000000000, timeout_ns % 1000000000};
- *         int found = 0;
+ *         int found = 0, first = mine->first;
  *         if (ppoll(mine->fds, mine->count, timeout_ns < 0 ? NULL : &time, signals) < 0)
  *             return -errno;
  *         for (int i = 0; i < mine->count && found < max; i++) {
- *             int slot = (mine->first + i) % mine->count;
- *             if (mine->fds[slot].revents != 0)
- *                 events[found++] = (sel_backend_event){mine->fds[slot].revents,
- *                                                       mine->tokens[slot]};
+ *             int slot = (first + i) % mine->count;
+ *             if (mine->fds[slot].revents == 0)
+ *                 continue;
+ *             events[found++] = (sel_backend_event){mine->fds[slot].revents, mine->tokens[slot]};
+ *             mine->first = slot + 1;
  *         }
- *         mine->first++;
  *         return found;
  *     }
  *     sel_plugin_entry sel_plugin;
