@@ -111,7 +111,8 @@ extension SelectorCore {
     private func apply(_ fd: Int32, _ wanted: UInt32) throws(SystemError) {
         let registration = table.at(fd)
         let installed = UInt32(registration.pointee.installed)
-        if wanted == installed { return }
+        // Even a change that was reversed asks for another edge.
+        if wanted == installed && wanted & Interest.edge == 0 { return }
         if wanted == 0 { return unwatch(fd) }
         if installed == 0 { return try watchAgain(fd, wanted) }
         let mask = Interest.pollMask(wanted)

@@ -185,6 +185,25 @@ static void edge_is_reported_when_something_comes(sel_selector *selector) {
         CHECK(sees_at_least(selector, ends[0], SEL_READ, SEL_HANGUP));
 }
 
+static void edge_is_reported_after_a_reversal(sel_selector *selector) {
+    uint32_t events = SEL_READ | SEL_EDGE;
+    int fd;
+    NEEDS(SEL_CAN_EDGE);
+    fd = watch(selector, make_ready_event(), events);
+    CHECK(sees(selector, fd, SEL_READ, 0));
+    OK(sel_modify(selector, fd, SEL_WRITE, NULL));
+    OK(sel_modify(selector, fd, events, NULL));
+    CHECK(sees(selector, fd, SEL_READ, 0));
+    CHECK(rests(selector, 10 * MS));
+    /* What was read in part is armed again. */
+    events |= SEL_ONESHOT;
+    OK(sel_modify(selector, fd, events, NULL));
+    for (int i = 0; i < 3; i++) {
+        CHECK(sees(selector, fd, SEL_READ, 0));
+        OK(sel_modify(selector, fd, events, NULL));
+    }
+}
+
 static void edge_of_a_file_is_reported_once(sel_selector *selector) {
     int file;
     NEEDS(SEL_CAN_EDGE);
@@ -314,6 +333,7 @@ const struct fact modes_facts[] = {
     FACT("a spent one-shot does not show outside", spent_one_shot_does_not_show_outside),
     FACT("modes that are missing are refused", missing_modes_are_refused),
     FACT("an edge is reported when something comes", edge_is_reported_when_something_comes),
+    FACT("an edge is reported after a reversal", edge_is_reported_after_a_reversal),
     FACT("an edge of a file is reported once", edge_of_a_file_is_reported_once),
     FACT("edges that do not fit come next", edges_that_do_not_fit_come_next),
     FACT("an exclusive one is modified like others", exclusive_is_modified_like_others),
