@@ -56,7 +56,6 @@ struct key {
     sel_key key;
     bool is_disarmed; /* reported, and not modified since */
     bool is_new;      /* changed, and not reported since: an edge is due */
-    uint32_t told;    /* the mask when there was last a select */
     bool is_lost;     /* another file has its number, or none, and the backend watches files */
 };
 
@@ -141,15 +140,21 @@ static uint32_t detail_of_poll(short revents) {
            (revents & POLLERR ? SEL_ERROR : 0) | (revents & POLLNVAL ? SEL_INVALID : 0);
 }
 
-/* What poll(2) says of a registration. */
+/* What poll(2) says of a descriptor. The fuzzer's own alarm may interrupt it. */
+static short poll_one(int fd, uint32_t events) {
+    struct pollfd entry = {.fd = fd, .events = (short)events};
+    while (poll(&entry, 1, 0) < 0)
+        CHECK(errno == EINTR);
+    return entry.revents;
+}
+
+/* What it says of a registration. */
 static short judge(const struct key *key) {
     uint32_t events = key->key.events;
-    short asked = (short)((events & SEL_READ ? POLLIN : 0) | (events & SEL_WRITE ? POLLOUT : 0) |
-                          (events & SEL_PRIORITY ? POLLPRI : 0) |
-                          (events & SEL_READ && !(events & SEL_EXCLUSIVE) ? POLLRDHUP : 0));
-    struct pollfd entry = {.fd = key->key.fd, .events = asked};
-    CHECK(poll(&entry, 1, 0) >= 0);
-    return entry.revents;
+    return poll_one(key->key.fd,
+                    (events & SEL_READ ? POLLIN : 0) | (events & SEL_WRITE ? POLLOUT : 0) |
+                        (events & SEL_PRIORITY ? POLLPRI : 0) |
+                        (events & SEL_READ && !(events & SEL_EXCLUSIVE) ? POLLRDHUP : 0));
 }
 
 /* What select(2) sees of that. */
@@ -174,7 +179,7 @@ static struct prediction predict(const struct model *model, const struct key *ke
         return prediction;
     prediction.may = key->is_lost || prediction.events != 0;
     prediction.must = !key->is_lost && prediction.events != 0;
-    if (key->key.events & SEL_EDGE && !key->is_new && key->told == key->key.events)
+    if (key->key.events & SEL_EDGE && !key->is_new)
         prediction.must = false;
     if (model->sees_bits && !sees_all && !has_bits(key, revents))
         prediction.must = false;
@@ -203,8 +208,7 @@ static uint32_t any_mask(void) {
     unsigned choice = byte();
     uint32_t mask = (choice & 7 ? choice & 7 : SEL_READ) | ((choice >> 3 & 7) << 4 & MODES);
     if (choice >= 0xf0)
-        for (int i = 0; i < 4; i++)
-            mask = mask << 8 | byte();
+        mask ^= 1u << (byte() % 32);
     trace("events %#x: ", mask);
     return mask;
 }
@@ -246,8 +250,7 @@ static void call_register(struct model *model) {
     }
     CHECK(is_one_of(&wrong, result));
     if (result == 0)
-        model->keys[model->count++] =
-            (struct key){.key = {fd, mask, data}, .is_new = true, .told = mask};
+        model->keys[model->count++] = (struct key){.key = {fd, mask, data}, .is_new = true};
 }
 
 static void call_modify(struct model *model) {
@@ -264,6 +267,7 @@ static void call_modify(struct model *model) {
     CHECK(is_one_of(&wrong, result));
     if (result != 0)
         return;
+    key->is_new |= mask != key->key.events || key->is_disarmed;
     key->key.events = mask;
     key->key.data = data;
     key->is_disarmed = false;
@@ -309,25 +313,27 @@ static void call_get_key(struct model *model) {
 static void call_get_map(struct model *model) {
     static const int wild[] = {0, -1, INT_MIN, 1, 2};
     sel_selector *selector = or_null(model);
-    sel_key keys[MOST_KEYS], *place = byte() % 8 ? keys : NULL;
     unsigned choice = byte() % 16;
-    int max = choice < LENGTH(wild) ? wild[choice] : MOST_KEYS;
-    int result = CALL(sel_get_map(selector, place, max));
-    if (selector == NULL || max < 0 || (max > 0 && place == NULL)) {
+    int max = choice < LENGTH(wild) ? wild[choice] : MOST_KEYS, result;
+    sel_key *keys = byte() % 8 == 7 ? NULL : calloc(max < 1 ? 1 : (size_t)max, sizeof *keys);
+    result = CALL(sel_get_map(selector, keys, max));
+    if (selector == NULL || max < 0 || (max > 0 && keys == NULL)) {
         CHECK(result == -EINVAL);
-        return;
+    } else {
+        CHECK(result == model->count);
+        for (int i = 0; i < result && i < max; i++)
+            CHECK(same(&keys[i], &model->keys[i].key));
     }
-    CHECK(result == model->count);
-    for (int i = 0; i < result && i < max; i++)
-        CHECK(same(&keys[i], &model->keys[i].key));
+    free(keys);
 }
 
 /* A selector's own descriptor is readable while something is ready. */
 static void check_fileno(const struct model *model) {
-    struct pollfd entry = {.fd = model->fileno, .events = POLLIN};
+    short revents;
     if (model->fileno < 0)
         return;
-    CHECK(poll(&entry, 1, 0) >= 0 && (entry.revents & ~POLLIN) == 0);
+    revents = poll_one(model->fileno, POLLIN);
+    CHECK((revents & ~POLLIN) == 0);
     for (int i = 0; i < model->count; i++) {
         const struct key *key = &model->keys[i];
         /* Other selectors and what epoll refuses are left out: their way here is not that short. */
@@ -335,7 +341,7 @@ static void check_fileno(const struct model *model) {
             lseek(key->key.fd, 0, SEEK_CUR) >= 0)
             continue;
         if (predict(model, key, false).must)
-            CHECK(entry.revents == POLLIN);
+            CHECK(revents == POLLIN);
     }
 }
 
@@ -421,58 +427,58 @@ static void call_select(struct model *model, bool has_mask) {
     static const int wild[] = {1, 2, 3, 0, -1, INT_MIN};
     sel_selector *selector = or_null(model);
     struct prediction predictions[MOST_KEYS];
-    sel_event room[MOST_KEYS], *events = byte() % 16 != 15 ? room : NULL;
     unsigned choice = byte() % 16;
     int max = choice < LENGTH(wild) ? wild[choice] : MOST_KEYS, result;
-    bool sees_all = false, may = false, must = false, takes_signal = false;
-    sigset_t mask;
+    sel_event *events =
+        byte() % 16 == 15 ? NULL : calloc(max < 1 ? 1 : (size_t)max, sizeof *events);
+    bool sees_all = false, may = false, must = false;
+    sigset_t all_but, *mask = NULL;
     int64_t timeout, start;
     int before = signals;
 
     for (int i = 0; i < model->count; i++)
-        sees_all |= (judge(&model->keys[i]) & POLLNVAL) != 0;
+        sees_all |= !model->keys[i].is_disarmed && judge(&model->keys[i]) & POLLNVAL;
     for (int i = 0; i < model->count; i++) {
         predictions[i] = predict(model, &model->keys[i], sees_all);
         may |= predictions[i].may;
         must |= predictions[i].must;
     }
     timeout = any_timeout(must || model->wakeup == PENDING);
-    sigfillset(&mask);
-    if (has_mask && byte() % 2) {
-        sigdelset(&mask, SIGNAL);
-        takes_signal = is_signal_pending;
+    if (has_mask && byte() % 4) {
+        sigfillset(&all_but);
+        sigdelset(&all_but, SIGNAL);
+        mask = &all_but;
     }
     trace("%d: max %d, timeout %lld: ", (int)(model - models), max, (long long)timeout);
     start = now();
-    errno = UNTOUCHED;
     if (has_mask)
-        result = CALL(sel_pselect(selector, events, max, timeout, byte() % 4 ? &mask : NULL));
+        result = CALL(sel_pselect(selector, events, max, timeout, mask));
     else
         result = CALL(sel_select(selector, events, max, timeout));
 
-    if (signals != before)
-        is_signal_pending = false;
     if (selector == NULL || events == NULL || max < 1) {
-        CHECK(result == -EINVAL);
+        CHECK(result == -EINVAL && signals == before);
+        free(events);
         return;
     }
-    for (int i = 0; i < model->count; i++) {
-        struct key *key = &model->keys[i];
-        key->is_new |= key->told != key->key.events;
-        key->told = key->key.events;
-    }
+    /* A signal comes in where the mask lets it and nothing is ready, and then only. */
+    CHECK(signals == before || (mask != NULL && is_signal_pending && !must));
+    if (mask != NULL && is_signal_pending && !may && model->wakeup == NONE)
+        CHECK(signals != before && result == (model->is_interruptible ? -EINTR : 0));
+    is_signal_pending &= signals == before;
+
     if (result < 0) {
-        CHECK(result == -EINTR && takes_signal && model->is_interruptible && signals != before);
-        CHECK(!must);
-        return;
+        /* Where it was not ours, it was the fuzzer's. */
+        CHECK(result == -EINTR && model->is_interruptible && !must);
+    } else {
+        CHECK(result <= max);
+        if (result == 0 && model->wakeup == NONE)
+            CHECK(timeout >= 0 && now() - start >= timeout);
+        check_events(model, events, result, max, predictions);
+        if (model->wakeup != NONE)
+            model->wakeup = result == 0 ? NONE : PERHAPS;
     }
-    CHECK(result <= max);
-    if (result == 0 && model->wakeup == NONE)
-        CHECK(timeout >= 0 && now() - start >= timeout);
-    check_events(model, events, result, max, predictions);
-    (void)may;
-    if (model->wakeup != NONE)
-        model->wakeup = result == 0 ? NONE : PERHAPS;
+    free(events);
 }
 
 static void close_selector(struct model *model) {
