@@ -212,16 +212,18 @@ uninstalls() {
 
 makes_debian_packages() {
     make -s deb
-    trap 'dpkg -P libselectors-dev libselectors1' EXIT
-    dpkg -i ".build-c/deb/libselectors1_${version}_"*.deb \
-        ".build-c/deb/libselectors-dev_${version}_"*.deb
+    # Another process may be installing something.
+    apt=(apt-get -y -qq -o DPkg::Lock::Timeout=120)
+    trap '"${apt[@]}" purge libselectors-dev libselectors1' EXIT
+    "${apt[@]}" install "./.build-c/deb/libselectors1_${version}_"*.deb \
+        "./.build-c/deb/libselectors-dev_${version}_"*.deb
     unset PKG_CONFIG_PATH
     eval "$cc -o '$work/echo_server' examples-c/echo_server.c" \
         "$(pkg-config --cflags --libs selectors)"
     ldd "$work/echo_server" | grep "/lib/.*$soname"
     selectors-backends | grep '^epoll'
     "$work/shared" poll | tail -n 1
-    dpkg -P libselectors-dev libselectors1
+    "${apt[@]}" purge libselectors-dev libselectors1
     refute ls /usr/bin/selectors-backends /usr/include/selectors.h
 }
 
