@@ -223,6 +223,7 @@ makes_debian_packages() {
     ldd "$work/echo_server" | grep "/lib/.*$soname"
     selectors-backends | grep '^epoll'
     "$work/shared" poll | tail -n 1
+    trap - EXIT
     "${apt[@]}" purge libselectors-dev libselectors1
     refute ls /usr/bin/selectors-backends /usr/include/selectors.h
 }
