@@ -52,6 +52,7 @@ extern const struct fact *const facts_of_the_library[], *const facts_of_a_backen
 extern struct test {
     const char *backend; /* NULL: the test is about the library as a whole */
     uint32_t capabilities;
+    bool is_plugin;     /* it came with a library */
     char failure[2048]; /* lines for the diagnostic; empty: no failure */
     const char *skip;   /* why the test is skipped, or NULL */
     bool owned[HIGHEST_FD];

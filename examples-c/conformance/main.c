@@ -3,6 +3,10 @@
  *
  *     conformance              every backend that can be used here
  *     conformance poll mine    these, by name
+ *     SELECTORS_PLUGINS=./mine.so conformance mine
+ *
+ * It is installed as selectors-conformance, for those who write a backend; selectors_plugin.h is
+ * their manual. What its capabilities leave out is skipped.
  *
  * Speaks TAP: one line per test, after a failed one where and what. The exit status is 0 if all
  * went well. Each test gets a fresh selector, and fails if it leaves more open descriptors, or
@@ -42,6 +46,7 @@ static bool choose(const char *name) {
         if (strcmp(infos[i].name, name) == 0) {
             test.backend = infos[i].name;
             test.capabilities = infos[i].capabilities;
+            test.is_plugin = infos[i].origin != NULL;
             return true;
         }
     }
@@ -52,14 +57,14 @@ static bool choose(const char *name) {
 int main(int argc, char **argv) {
     const char *names[MOST_BACKENDS];
     int count = 0, plan = count_facts(facts_of_the_library);
-    if (argc > MOST_BACKENDS) {
-        fprintf(stderr, "usage: conformance [BACKEND...]\n");
-        return 2;
+    for (int i = 1; i < argc; i++) {
+        if (*argv[i] == '-' || count == MOST_BACKENDS) {
+            fprintf(stderr, "usage: %s [BACKEND...]\n", argv[0]);
+            return 2;
+        }
+        names[count++] = argv[i];
     }
     start_harness();
-
-    for (int i = 1; i < argc; i++)
-        names[count++] = argv[i];
     if (argc <= 1)
         count = usable_backends(names);
     for (int i = 0; i < count; i++)
