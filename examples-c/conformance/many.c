@@ -38,6 +38,19 @@ static void nobody_starves(sel_selector *selector) {
     }
 }
 
+static void all_that_are_ready_come_at_once(sel_selector *selector) {
+    enum { READY = 2000 };
+    static sel_event events[READY + 1];
+    if (!raise_limit(READY + 100))
+        SKIP("the hard limit of open descriptors is too low");
+    for (int i = 0; i < READY; i++)
+        OK(sel_register(selector, make_event(), SEL_WRITE, NULL));
+    for (int i = 0; i < 3; i++) {
+        EQUAL(sel_select(selector, events, 1, 0), 1);
+        EQUAL(sel_select(selector, events, READY + 1, 0), READY);
+    }
+}
+
 static void room_may_exceed_the_ready(sel_selector *selector) {
     enum { ROOM = 100000 };
     sel_event *events = calloc(ROOM, sizeof *events);
@@ -111,6 +124,7 @@ static void high_numbers_are_watched(sel_selector *selector) {
 
 const struct fact many_facts[] = {
     FACT("more are ready than fit, nobody starves", nobody_starves),
+    FACT("two thousand are ready at once", all_that_are_ready_come_at_once),
     FACT("room for more than there are", room_may_exceed_the_ready),
     FACT("nine thousand sockets, a hundred ready", nine_thousand_sockets_are_watched),
     FACT("descriptors with high numbers", high_numbers_are_watched),

@@ -5,6 +5,7 @@
  */
 #include "helpers.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 
@@ -314,6 +315,34 @@ static void urgent_data_are_reported(sel_selector *selector) {
     CHECK(sees(selector, ends[1], SEL_READ, 0));
 }
 
+static void other_data_are_not_urgent(sel_selector *selector) {
+    int ends[2];
+    if (!make_connection(ends))
+        SKIP("no TCP on the loopback here");
+    OK(sel_register(selector, ends[1], SEL_READ | SEL_PRIORITY, NULL));
+    CHECK(quiet(selector));
+    CHECK(send(ends[0], "a", 1, 0) == 1);
+    CHECK(sees(selector, ends[1], SEL_READ, 0));
+    OK(sel_modify(selector, ends[1], SEL_PRIORITY, NULL));
+    CHECK(quiet(selector));
+    CHECK(send(ends[0], "b", 1, 0) == 1);
+    CHECK(rests(selector, 20 * MS));
+    CHECK(send(ends[0], "c", 1, MSG_OOB) == 1);
+    CHECK(sees(selector, ends[1], SEL_PRIORITY, 0));
+}
+
+static void file_is_never_urgent(sel_selector *selector) {
+    const int fds[] = {make_file(), own(open("/dev/null", O_RDWR | O_CLOEXEC))};
+    for (int i = 0; i < LENGTH(fds); i++)
+        OK(sel_register(selector, fds[i], SEL_PRIORITY, NULL));
+    CHECK(rests(selector, 20 * MS));
+    for (int i = 0; i < LENGTH(fds); i++) {
+        OK(sel_modify(selector, fds[i], SEL_READ | SEL_PRIORITY, NULL));
+        CHECK(sees(selector, fds[i], SEL_READ, 0));
+        OK(sel_unregister(selector, fds[i], NULL));
+    }
+}
+
 static void error_wakes_all_that_was_asked(sel_selector *selector) {
     int ends[2];
     CHECK(make_pair(ends) && put(ends[0]) && drop(ends[1]));
@@ -343,6 +372,8 @@ const struct fact modes_facts[] = {
          exclusive_number_of_a_selector_blinds_no_other),
     FACT("modes without events are refused", modes_alone_are_refused),
     FACT("urgent data are reported", urgent_data_are_reported),
+    FACT("other data are not urgent", other_data_are_not_urgent),
+    FACT("a file is never urgent", file_is_never_urgent),
     FACT("an error wakes all that was asked", error_wakes_all_that_was_asked),
     END_OF_FACTS,
 };

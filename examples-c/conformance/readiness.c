@@ -99,6 +99,17 @@ static void readiness_is_level_triggered(sel_selector *selector) {
     CHECK(sees(selector, fd, SEL_READ, 0));
 }
 
+static void past_readiness_is_not_reported(sel_selector *selector) {
+    int fds[] = {watch(selector, make_event(), SEL_READ), watch(selector, make_event(), SEL_READ)};
+    CHECK(quiet(selector));
+    for (int i = 0; i < 3; i++) {
+        CHECK(put(fds[0]) && put(fds[1]) && take(fds[0]));
+        CHECK(sees(selector, fds[1], SEL_READ, 0));
+        CHECK(take(fds[1]));
+        CHECK(rests(selector, 20 * MS));
+    }
+}
+
 /* Whether both are ready, with the registrations that they have. */
 static bool keys_come_back(sel_selector *selector, const sel_key *first, const sel_key *second) {
     sel_event events[4];
@@ -183,6 +194,7 @@ const struct fact readiness_facts[] = {
     FACT("a connect and an accept are readiness", connect_and_accept_are_readiness),
     FACT("events are cut to what was asked", events_are_cut_to_what_was_asked),
     FACT("readiness is level-triggered", readiness_is_level_triggered),
+    FACT("what is over is not reported", past_readiness_is_not_reported),
     FACT("data comes back with the event", data_comes_back_with_the_event),
     FACT("modify changes the mask", modify_changes_the_mask),
     FACT("modify and back between waits", modify_and_back_changes_nothing),

@@ -157,6 +157,21 @@ static void two_may_wait(sel_selector *selector) {
     }
 }
 
+/* At once, and by a thread that has not waited for it, where the other one is no more. */
+static void each_thread_sees_what_is_ready(sel_selector *selector) {
+    int fd = watch(selector, make_event(), SEL_READ);
+    for (int i = 0; i < 20; i++) {
+        struct waiter waiter;
+        CHECK(start_waiter(&waiter, selector));
+        OK(sel_wakeup(selector));
+        EQUAL(result_of(&waiter), 0);
+        CHECK(put(fd));
+        EQUAL(look(selector), 1);
+        CHECK(take(fd));
+        CHECK(quiet(selector));
+    }
+}
+
 static void one_shot_is_armed_by_another_thread(sel_selector *selector) {
     int fds[] = {watch(selector, make_ready_event(), SEL_READ | SEL_ONESHOT),
                  watch(selector, make_file(), SEL_READ | SEL_ONESHOT)};
@@ -392,6 +407,7 @@ const struct fact threads_facts[] = {
     FACT("a signal handler may wake", signal_handler_may_wake),
     FACT("close ends another thread's wait", close_ends_a_blocked_select),
     FACT("of two waits one waits for the other", two_may_wait),
+    FACT("each thread sees what is ready", each_thread_sees_what_is_ready),
     FACT("another thread arms a one-shot", one_shot_is_armed_by_another_thread),
     FACT("an exclusive one does not wake all", exclusive_does_not_wake_all),
     FACT("a fork's child has a set of its own", child_has_a_set_of_its_own),
