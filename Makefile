@@ -1,6 +1,7 @@
 # Builds, installs and packages the library for C programs.
 #
-#     make                  libselectors.so, libselectors.a, selectors-backends, manual pages
+#     make                  libselectors.so, libselectors.a, manual pages, and the programs
+#                           selectors-backends and selectors-conformance
 #     make check            the C tests against the library that was built
 #     make install          puts all of it below DESTDIR and PREFIX
 #     make install-strip    the same without symbols
@@ -35,7 +36,7 @@ build := .build-c
 soname := libselectors.so.$(MAJOR)
 shared := $(build)/libselectors.so.$(VERSION)
 static := $(build)/libselectors.a
-tool := $(build)/selectors-backends
+tools := $(build)/selectors-backends $(build)/selectors-conformance
 object := $(build)/selectors.o
 packaging := Sources/packaging
 man := $(build)/man
@@ -55,7 +56,7 @@ sources := Package.swift $(wildcard include/* Sources/CPlatform/* Sources/Select
 .PHONY: all library check install install-strip uninstall deb abi abi-dump clean
 .DELETE_ON_ERROR:
 
-all: library $(tool) $(man)/selectors.7
+all: library $(tools) $(man)/selectors.7
 
 library: $(build)/libselectors.so $(static)
 
@@ -80,18 +81,22 @@ $(static): $(object)
 	rm -f $@
 	$(AR) rcsD $@ $(build)/selectors-static.o
 
-$(tool): examples-c/list_backends.c include/selectors.h $(build)/libselectors.so
-	$(CC) $(our_cflags) $(CPPFLAGS) $(CFLAGS) -o $@ $< -L$(build) $(LDFLAGS) -lselectors
+$(build)/selectors-backends: examples-c/list_backends.c
+$(build)/selectors-conformance: $(wildcard examples-c/conformance/*.[ch])
+$(tools): include/selectors.h $(build)/libselectors.so
+	$(CC) $(our_cflags) $(CPPFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) -L$(build) $(LDFLAGS) \
+	    -lselectors
 
 # The headers' comments are the manual.
 $(man)/selectors.7: $(wildcard include/*.h) $(packaging)/man.sh $(packaging)/man.awk \
-    examples-c/list_backends.c CHANGELOG.md
+    examples-c/list_backends.c examples-c/conformance/main.c CHANGELOG.md
 	sh $(packaging)/man.sh $(man)
 
 check: all
 	$(MAKE) -C examples-c check
 
 lib := "$(DESTDIR)$(LIBDIR)"
+installed_tools := $(foreach tool,$(notdir $(tools)),"$(DESTDIR)$(BINDIR)/$(tool)")
 in_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 fill_in := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
     -e 's|@LIBDIR_IN_PREFIX@|$(call in_prefix,$(LIBDIR))|g' \
@@ -106,7 +111,7 @@ install: all
 	ln -sf $(soname) $(lib)/libselectors.so
 	$(INSTALL) -m 644 $(static) $(lib)
 	$(INSTALL) -m 644 include/*.h "$(DESTDIR)$(INCLUDEDIR)"
-	$(INSTALL) -m 755 $(tool) "$(DESTDIR)$(BINDIR)"
+	$(INSTALL) -m 755 $(tools) "$(DESTDIR)$(BINDIR)"
 	$(fill_in) $(packaging)/selectors.pc.in >$(lib)/pkgconfig/selectors.pc
 	$(fill_in) $(packaging)/selectors-config.cmake.in \
 	    >$(lib)/cmake/selectors/selectors-config.cmake
@@ -119,14 +124,14 @@ install: all
 
 install-strip: install
 	$(STRIP) --strip-unneeded $(lib)/libselectors.so.$(VERSION) \
-	    "$(DESTDIR)$(BINDIR)/selectors-backends"
+	    $(installed_tools)
 	$(STRIP) --strip-debug --enable-deterministic-archives $(lib)/libselectors.a
 
 # Folders go, too, where they are ours, or empty below DESTDIR.
 uninstall: $(man)/selectors.7
 	rm -f $(lib)/libselectors.so.$(VERSION) $(lib)/$(soname) $(lib)/libselectors.so \
 	    $(lib)/libselectors.a $(lib)/pkgconfig/selectors.pc \
-	    "$(DESTDIR)$(BINDIR)/selectors-backends"
+	    $(installed_tools)
 	rm -rf $(lib)/cmake/selectors
 	for header in $(notdir $(wildcard include/*.h)); do \
 	    rm -f "$(DESTDIR)$(INCLUDEDIR)/$$header"; \

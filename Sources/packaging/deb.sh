@@ -67,7 +67,8 @@ control libselectors-dev libdevel "libselectors$major (= $version)" <<'DESCRIPTI
 Description: readiness of many file descriptors (development files)
  One small interface over epoll, poll and select, with the same behaviour on
  each. This package has the header, the static library, the manual pages, files
- for pkg-config and CMake, and selectors-backends, which lists the backends.
+ for pkg-config and CMake, selectors-backends, which lists the backends, and
+ selectors-conformance, which tests one.
 DESCRIPTION
 
 ls "$folder"/*.deb

@@ -54,7 +54,8 @@ installs() {
     make -s install-strip DESTDIR="$there"
     for file in include/selectors.h lib/libselectors.so.$version lib/libselectors.a \
         lib/pkgconfig/selectors.pc lib/cmake/selectors/selectors-config.cmake \
-        bin/selectors-backends share/man/man3/sel_open.3 share/man/man7/selectors.7; do
+        bin/selectors-backends bin/selectors-conformance share/man/man1/selectors-conformance.1 \
+        share/man/man3/sel_open.3 share/man/man7/selectors.7; do
         [ -f "$installed/$file" ] || { echo "no $file"; false; }
     done
     [ "$(readlink "$installed/lib/libselectors.so")" = "$soname" ]
@@ -222,10 +223,11 @@ makes_debian_packages() {
         "$(pkg-config --cflags --libs selectors)"
     ldd "$work/echo_server" | grep "/lib/.*$soname"
     selectors-backends | grep '^epoll'
+    selectors-conformance poll | tail -n 1
     "$work/shared" poll | tail -n 1
     trap - EXIT
     "${apt[@]}" purge libselectors-dev libselectors1
-    refute ls /usr/bin/selectors-backends /usr/include/selectors.h
+    refute ls /usr/bin/selectors-backends /usr/bin/selectors-conformance /usr/include/selectors.h
 }
 
 abi_is_as_described() {

@@ -1,6 +1,6 @@
 # Writes manual pages from a C file's comments: from the first one selectors.7 (selectors.h),
-# selectors_plugin.7 (selectors_plugin.h) or a program's page (-v program=NAME), from each comment
-# before a function the page of that function.
+# selectors_plugin.7 (selectors_plugin.h) or a program's page (-v program=NAME, and -v called=NAME in
+# what is shown as it is), from each comment before a function the page of that function.
 #
 # In a comment a line that begins deeper is shown as it is, "-EINVAL   text" is an error, and a
 # paragraph that begins with one or two words and a full stop has these for its heading.
@@ -122,7 +122,7 @@ function summary(    i, text) {
 function see_also(name) {
     print ".SH SEE ALSO" >file
     if (name != "selectors") print ".BR selectors (7)" >file
-    else print ".BR sel_open (3),\n.BR sel_register (3),\n.BR sel_select (3),\n.BR selectors_plugin (7),\n.BR selectors\\-backends (1)" >file
+    else print ".BR sel_open (3),\n.BR sel_register (3),\n.BR sel_select (3),\n.BR selectors_plugin (7),\n.BR selectors\\-backends (1),\n.BR selectors\\-conformance (1)" >file
     close(file)
 }
 
@@ -146,10 +146,13 @@ function function_page(prototype,    name, text) {
 
 function first_page(    name, from) {
     if (program) {
+        if (sub(/^[a-z_]+\.c - /, "", comment[1]))
+            comment[1] = toupper(substr(comment[1], 1, 1)) substr(comment[1], 2)
         head(program, 1, "User Commands")
         print ".SH NAME\n" escape(program) " \\- " escape(summary()) >file
         print ".SH DESCRIPTION" >file
-        for (from = 1; from <= count; from++) sub(/list_backends/, program, comment[from])
+        for (from = 1; from <= count; from++)
+            if (comment[from] ~ /^    /) sub(called, program, comment[from])
         body(1, 0)
         see_also(program)
         return
@@ -207,6 +210,6 @@ END {
     }
     close(file)
     print ".SH SEE ALSO" >>file
-    if (header == "selectors.h") print ".BR sel_open (3),\n.BR sel_register (3),\n.BR sel_select (3),\n.BR selectors_plugin (7),\n.BR selectors\\-backends (1)" >>file
+    if (header == "selectors.h") print ".BR sel_open (3),\n.BR sel_register (3),\n.BR sel_select (3),\n.BR selectors_plugin (7),\n.BR selectors\\-backends (1),\n.BR selectors\\-conformance (1)" >>file
     else print ".BR selectors (7),\n.BR sel_add_backend (3),\n.BR sel_load_plugin (3)" >>file
 }

@@ -3,7 +3,7 @@
 # does not.
 #
 #     man.sh FOLDER    writes a page for each function in section 3, selectors.7 and
-#                      selectors-backends.1
+#                      those of the programs in section 1
 set -eu
 
 folder=$1
@@ -18,5 +18,10 @@ for header in "$root"/include/*.h; do
     awk -v folder="$folder" -v header="$(basename "$header")" -v version="$version" \
         -v date="$date" -f "$here/man.awk" "$header"
 done
-awk -v folder="$folder" -v program=selectors-backends -v version="$version" \
-    -v date="$date" -f "$here/man.awk" "$root/examples-c/list_backends.c"
+# page PROGRAM FILE NAME: of a program that calls itself NAME where it is built.
+page() {
+    awk -v folder="$folder" -v program="$1" -v called="$3" -v version="$version" \
+        -v date="$date" -f "$here/man.awk" "$root/examples-c/$2"
+}
+page selectors-backends list_backends.c list_backends
+page selectors-conformance conformance/main.c conformance
