@@ -191,9 +191,10 @@ typedef struct sel_backend_ops {
     int (*fileno)(void *instance);
 
     /*
-     * Forgets all descriptors, and keeps what fileno gave. After a fork (after_fork is 1, in the
-     * child) what is shared with the parent must be left as it is. NULL: the library makes another
-     * instance and closes this one; needed with SEL_CAN_FILENO only.
+     * Forgets all descriptors that are watched. After a fork (after_fork is 1, in the child) what is
+     * shared with the parent must be left as it is. NULL: the library makes another instance and
+     * closes this one. Needed if the backend has descriptors of its own, and keeps their numbers, as
+     * by dup3(2): another number may be one that is watched and was closed meanwhile.
      */
     int (*reset)(void *instance, int after_fork);
 

@@ -7,9 +7,11 @@
 
 #include <sys/socket.h>
 
-/* Before a number is given away. */
+/* Before a number is given away. A selector cannot be kept: it is closed with its descriptor. */
 static void tidy(int number) {
-    if (life.is_tidy && is_registered(number))
+    bool may_be_kept = is_closed(number) || world_file(number)->kind != SELECTOR;
+    if (is_registered(number) &&
+        (life.is_tidy || (model.holds_files && !(may_be_kept && world_keep(number)))))
         unregister(number);
 }
 

@@ -79,7 +79,7 @@ static int play(uint64_t seed) {
                seed);
         fflush(stdout);
         begin_sequence(infos[i].name, seed, options.trace);
-        perform(infos[i].name, infos[i].capabilities, options.operations);
+        perform(&infos[i], options.operations);
         played++;
     }
     return played;

@@ -12,13 +12,14 @@
 
 struct model model;
 
-void model_begin(const char *backend, uint32_t capabilities, bool is_nested) {
+void model_begin(const sel_backend_info *backend, bool is_nested) {
     model = (struct model){
-        .capabilities = capabilities,
-        .watches_files = capabilities & SEL_CAN_CONCURRENT,
-        .is_select = strcmp(backend, "select") == 0,
+        .capabilities = backend->capabilities,
+        .watches_files = backend->capabilities & SEL_CAN_CONCURRENT,
+        .is_select = strcmp(backend->name, "select") == 0,
         .is_nested = is_nested,
     };
+    model.holds_files = backend->origin != NULL && !model.watches_files;
 }
 
 struct registration *model_find(int number) {
@@ -58,7 +59,7 @@ static unsigned asked_bits(uint32_t events) {
 static void leave_behind(int number) {
     const struct registration *registration = &model.registrations[number];
     uint32_t one = registration->events, other = registration->installed;
-    for (int i = 0; i < FILES; i++) {
+    for (int i = 0; i < FILES && model.watches_files; i++) {
         struct left *left = &model.left[i];
         if (!(registration->watch.files & BIT(i)) || i == world.file[number])
             continue;
@@ -187,8 +188,12 @@ void model_unregister(int number) {
 }
 
 void model_renamed(int number, int ended) {
+    struct registration *registration = &model.registrations[number];
     /* Whether this was an edge, whether there will be another: who knows. */
-    model.registrations[number].is_vague = model.registrations[number].events & SEL_EDGE;
+    registration->is_vague = registration->events & SEL_EDGE;
+    if (model.holds_files && registration->installed != 0)
+        registration->watch =
+            (struct watch){.files = ~UINT64_C(0), .number = true, .nothing = true};
     if (ended == NONE)
         return;
     model.left[ended] = (struct left){0};

@@ -20,7 +20,8 @@ enum { ROOMY = NUMBERS * FILES };
  * What a registration may be attached to. Where the kernel watches numbers, to its number. Where it
  * watches files (epoll), to the file that had the number when it was last told about it, or to the
  * number if that had none or one that epoll does not take; and if the library may have built its
- * kernel set anew, nobody knows, to any of several.
+ * kernel set anew, nobody knows, to any of several. A plug-in may do either, so that a registration
+ * whose number was given away may be attached to anything or nothing, until the kernel is told again.
  */
 struct watch {
     uint64_t files; /* a bit for each of them */
@@ -45,6 +46,7 @@ extern struct model {
     struct registration registrations[NUMBERS];
     uint32_t capabilities;
     bool watches_files; /* it is epoll */
+    bool holds_files;   /* it may be neither: what has lost its number may be watched, and held */
     bool is_select;     /* which cannot see everything */
     bool is_nested;     /* somebody has its descriptor, so that each change is told at once */
     bool is_inherited;  /* the kernel set is still that of the parent */
@@ -57,7 +59,7 @@ extern struct model {
     unsigned places;
 } model;
 
-void model_begin(const char *backend, uint32_t capabilities, bool is_nested);
+void model_begin(const sel_backend_info *backend, bool is_nested);
 
 struct registration *model_find(int number); /* or NULL */
 int model_count(void);

@@ -67,11 +67,11 @@ static const struct operation {
 /* What comes up how often in this life. */
 static unsigned weights[OPERATIONS];
 
-static void begin_life(const char *backend, uint32_t capabilities) {
-    bool is_nested = capabilities & SEL_CAN_FILENO && once_in(3);
-    say(" open %s%s", backend, is_nested ? ", ask for its descriptor" : "");
-    selector = world_open_selector(backend, is_nested);
-    model_begin(backend, capabilities, is_nested);
+static void begin_life(const sel_backend_info *backend) {
+    bool is_nested = backend->capabilities & SEL_CAN_FILENO && once_in(3);
+    say(" open %s%s", backend->name, is_nested ? ", ask for its descriptor" : "");
+    selector = world_open_selector(backend->name, is_nested);
+    model_begin(backend, is_nested);
     life = (struct life){.own = is_nested ? sel_fileno(selector) : NONE};
     life.modes = once_in(2) ? 0 : 1 + pick(6);
     life.priority = once_in(2) ? 0 : 2 + pick(8);
@@ -83,9 +83,12 @@ static void begin_life(const char *backend, uint32_t capabilities) {
 static void end_life(void) {
     say(" close all");
     expect(CALL(sel_close(selector)), 0);
-    for (int i = 0; i < NUMBERS; i++)
+    for (int i = 0, ended; i < NUMBERS; i++) {
+        while (world_let_go(i, &ended))
+            continue;
         if (is_open(i))
             world_close(i);
+    }
 }
 
 static void perform_one(void) {
@@ -103,13 +106,13 @@ static void perform_one(void) {
     check_own();
 }
 
-void perform(const char *backend, uint32_t capabilities, uint64_t operations) {
+void perform(const sel_backend_info *backend, uint64_t operations) {
     int before = 0;
     for (uint64_t i = 1; i <= operations; i++) {
         begin_operation();
         if (i % LIFE == 1) {
             before = world_descriptors();
-            begin_life(backend, capabilities);
+            begin_life(backend);
         }
         perform_one();
         if (i % LIFE == 0 || i == operations) {

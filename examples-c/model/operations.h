@@ -8,7 +8,9 @@
 
 #include "journal.h"
 
+#include "selectors.h"
+
 /* Performs a sequence of operations, and fails if the selector does not do as the model says. */
-void perform(const char *backend, uint32_t capabilities, uint64_t operations);
+void perform(const sel_backend_info *backend, uint64_t operations);
 
 #endif

@@ -21,6 +21,8 @@ void unregister(int number) {
     if (!is_key(&old, number))
         fail("the old key is wrong");
     model_unregister(number);
+    for (int ended; world_let_go(number, &ended);)
+        model_renamed(number, ended);
 }
 
 bool do_register(void) {

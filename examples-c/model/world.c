@@ -260,14 +260,19 @@ static void end_file(struct file *file) {
     }
 }
 
-/* Takes a number from its file; returns the file if that was its last one. */
-static int release(int number) {
-    int index = world.file[number];
-    world.file[number] = NONE;
+/* A descriptor of a file is closed; returns the file if that was its last one. */
+static int drop(int index) {
     if (index == NONE || --world.files[index].references > 0)
         return NONE;
     end_file(&world.files[index]);
     return index;
+}
+
+/* Takes a number from its file; returns as drop() does. */
+static int release(int number) {
+    int index = world.file[number];
+    world.file[number] = NONE;
+    return drop(index);
 }
 
 int world_close(int number) {
@@ -288,6 +293,36 @@ int world_duplicate(int from, int to) {
     ended = release(to);
     world.file[to] = index;
     return ended;
+}
+
+bool world_keep(int number) {
+    int index = world.file[number], fd;
+    if (index == NONE)
+        return true;
+    for (int i = 0; i < world.kept_count; i++)
+        if (world.kept[i].number == number && world.kept[i].file == index)
+            return true;
+    if (world.kept_count == KEPT)
+        return false;
+    fd = fcntl(world.fd[number], F_DUPFD_CLOEXEC, world.fd[NUMBERS - 1] + 1);
+    if (fd < 0)
+        fail("a file cannot be kept: %s", strerror(errno));
+    world.kept[world.kept_count++] = (struct kept){number, index, fd};
+    world.files[index].references++;
+    return true;
+}
+
+bool world_let_go(int number, int *ended) {
+    for (int i = 0; i < world.kept_count; i++) {
+        struct kept kept = world.kept[i];
+        if (kept.number != number)
+            continue;
+        world.kept[i] = world.kept[--world.kept_count];
+        expect("close", close(kept.fd), 0);
+        *ended = drop(kept.file);
+        return true;
+    }
+    return false;
 }
 
 /* Writes to a connection until it is full; returns how many bytes. */

@@ -14,7 +14,7 @@
 
 #include "selectors.h"
 
-enum { NUMBERS = 24, FILES = 64, NONE = -1 };
+enum { NUMBERS = 24, FILES = 64, KEPT = 16, NONE = -1 };
 
 enum kind { SOCKET, PIPE_READER, PIPE_WRITER, EVENT, REGULAR, NULL_DEVICE, SELECTOR, KINDS };
 
@@ -38,6 +38,10 @@ extern struct world {
     int fd[NUMBERS];
     int file[NUMBERS]; /* what the number names, or NONE */
     struct file files[FILES];
+    struct kept {
+        int number, file, fd;
+    } kept[KEPT]; /* what numbers have named, and still hold */
+    int kept_count;
 } world;
 
 /* Chooses the numbers, some of them above FD_SETSIZE where that is allowed; once. */
@@ -77,6 +81,12 @@ int world_close(int number);
 
 /* Gives a number to another one's file, too, in one step; returns as world_close() does. */
 int world_duplicate(int from, int to);
+
+/* Has a number hold its file, though it be closed or given to another one; false: none more can. */
+bool world_keep(int number);
+
+/* Lets go a file that a number holds. Returns false if there is none; *ended as by world_close(). */
+bool world_let_go(int number, int *ended);
 
 /* Writes a byte, or until no more can be written. */
 void world_write(int number, bool all);
