@@ -66,13 +66,16 @@ PLATFORM_INLINE void platform_set_errno(int value) {
     errno = value;
 }
 
+/* -errno, with errno as `saved` again. Not inlined, so that nothing is kept for it in registers. */
+static __attribute__((noinline, unused)) int platform_failure(int saved) {
+    int result = -errno;
+    errno = saved;
+    return result;
+}
+
 /* Turns the result of a system call into its own or -errno, with errno as `saved` again. */
 PLATFORM_INLINE int platform_result(int result, int saved) {
-    if (result < 0) {
-        result = -errno;
-        errno = saved;
-    }
-    return result;
+    return result < 0 ? platform_failure(saved) : result;
 }
 
 /* The variable's value, or NULL where it is unset or the process is privileged. */
@@ -236,6 +239,11 @@ PLATFORM_INLINE int platform_epoll_wait(int epfd, sel_backend_event *events, int
                                         int timeout_ms) {
     int saved = errno;
     return platform_result(epoll_wait(epfd, (struct epoll_event *)events, max, timeout_ms), saved);
+}
+
+/* epoll_wait without a limit, as a QuickWait. */
+static inline int platform_epoll_wait_forever(void *context, sel_backend_event *events, int max) {
+    return platform_epoll_wait((int)(intptr_t)context, events, max, -1);
 }
 
 PLATFORM_INLINE int platform_epoll_pwait2(int epfd, sel_backend_event *events, int max,

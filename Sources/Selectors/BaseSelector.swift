@@ -370,9 +370,10 @@ public class BaseSelector<Data> {
         let count = try ask(about: -1) { () throws(SystemError) in
             try buffer.reserve(max(1, Int(try core.copyKeys(to: nil, max: 0))))
             return Int(
-                try core.select(
-                    into: buffer.base, max: Int32(buffer.capacity),
-                    timeout: timeout.map(nanoseconds) ?? -1, signals: signals))
+                try check(
+                    core.select(
+                        into: buffer.base, max: Int32(buffer.capacity),
+                        timeout: timeout.map(nanoseconds) ?? -1, signals: signals)))
         }
         prepare(count)
         lock.lock()

@@ -66,10 +66,8 @@ public func sel_select(
     _ selector: OpaquePointer!, _ events: UnsafeMutablePointer<sel_event>!, _ max: Int32,
     _ timeout_ns: Int64
 ) -> Int32 {
-    with(selector) { core throws(SystemError) in
-        guard let events else { throw SystemError(EINVAL) }
-        return try core.select(into: events, max: max, timeout: timeout_ns)
-    }
+    guard let selector, let events, max >= 1 else { return refuse(SystemError(EINVAL)) }
+    return lend(selector) { $0.select(into: events, max: max, timeout: timeout_ns) }
 }
 
 @_cdecl("sel_pselect") @implementation
@@ -77,9 +75,9 @@ public func sel_pselect(
     _ selector: OpaquePointer!, _ events: UnsafeMutablePointer<sel_event>!, _ max: Int32,
     _ timeout_ns: Int64, _ mask: UnsafePointer<sigset_t>!
 ) -> Int32 {
-    with(selector) { core throws(SystemError) in
-        guard let events else { throw SystemError(EINVAL) }
-        return try core.select(into: events, max: max, timeout: timeout_ns, signals: mask)
+    guard let selector, let events, max >= 1 else { return refuse(SystemError(EINVAL)) }
+    return lend(selector) {
+        $0.select(into: events, max: max, timeout: timeout_ns, signals: mask)
     }
 }
 
@@ -180,15 +178,20 @@ private func with(
     _ selector: OpaquePointer?, _ body: (SelectorCore) throws(SystemError) -> Int32
 ) -> Int32 {
     guard let selector else { return refuse(SystemError(EINVAL)) }
-    // SAFETY: the caller holds the handle that sel_open gave, so the core lives during the call.
-    return Unmanaged<SelectorCore>.fromOpaque(UnsafeRawPointer(selector))
-        ._withUnsafeGuaranteedRef { core in
-            do throws(SystemError) {
-                return try body(core)
-            } catch {
-                return refuse(error)
-            }
+    return lend(selector) { core in
+        do throws(SystemError) {
+            return try body(core)
+        } catch {
+            return refuse(error)
         }
+    }
+}
+
+/// Runs a call on the core behind a handle.
+@inline(__always)
+private func lend(_ selector: OpaquePointer, to body: (SelectorCore) -> Int32) -> Int32 {
+    // SAFETY: the caller holds the handle that sel_open gave, so the core lives during the call.
+    Unmanaged<SelectorCore>.fromOpaque(UnsafeRawPointer(selector))._withUnsafeGuaranteedRef(body)
 }
 
 /// Keeps an error's words, and returns what C returns for it.

@@ -119,14 +119,17 @@ struct Gate: ~Copyable {
         release(to: Gate.waiting | (attention ? Gate.attention : 0), keeping: 0)
     }
 
-    /// Ends the wait and takes the lock.
+    /// Ends the wait and takes the lock, if nobody is here and there is nothing to see to.
     @inline(__always)
-    func endWait() {
-        if !state.compareExchange(
+    func tryEndWait() -> Bool {
+        state.compareExchange(
             expected: Gate.waiting, desired: Gate.locked, ordering: .acquiring
-        ).exchanged {
-            acquire(clearing: Gate.waiting)
-        }
+        ).exchanged
+    }
+
+    /// Ends the wait and takes the lock.
+    func endWait() {
+        if !tryEndWait() { acquire(clearing: Gate.waiting) }
     }
 
     // MARK: The slow way

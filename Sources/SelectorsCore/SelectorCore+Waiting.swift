@@ -5,47 +5,96 @@ import CSelectors
 extension SelectorCore {
     /// Waits for events and stores up to `max` of them; `sel_select` and, where `signals` is given,
     /// `sel_pselect` have the manual.
+    ///
+    /// `max` is at least 1. Returns the number of events, or a negative errno value that
+    /// ``LastError`` knows. Here is what happens mostly: a wait for long, by a selector with nothing
+    /// to see to and no other thread inside, that ends with plain events. All else is left to
+    /// functions that are not inlined and take few arguments, so that this one needs few registers.
     @inline(__always)
     package func select(
         into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>? = nil
-    ) throws(SystemError) -> Int32 {
-        guard max >= 1 else { throw SystemError(EINVAL) }
-        if timeout < 0 && gate.tryBeginWait() {
-            do throws(SystemError) {
-                let reports = place(for: max, in: events)
-                let reported = try backend.wait(
-                    into: reports, max: max, timeout: timeout, signals: signals)
-                gate.endWait()
-                let count = deliver(reports, reported, to: events)
-                if count > 0 {
-                    if !(duties.isEmpty && gate.tryUnlock()) { leave() }
-                    return count
-                }
-            } catch {
-                try recover(from: error)
-            }
-        } else {
-            gate.lock()
+    ) -> Int32 {
+        guard timeout < 0 && signals == nil && gate.tryBeginWait() else {
+            return SelectorCore.begin(
+                self, into: events, max: max, timeout: timeout, signals: signals)
         }
-        return try selectInFull(into: events, max: max, timeout: timeout, signals: signals)
+        let reports = SelectorCore.place(for: max, in: events)
+        let reported = quickWait.function(quickWait.context, reports, max)
+        guard reported > 0 && gate.tryEndWait() else {
+            return SelectorCore.goOn(self, after: reported, reports: reports, events: events)
+        }
+        var (left, report, event) = (reported, reports, events)
+        repeat {
+            guard deliverPlainly(report.pointee, to: event) else {
+                return SelectorCore.deliverRest(
+                    self, left, of: reported, from: report, to: event)
+            }
+            report += 1
+            event += 1
+            left -= 1
+        } while left != 0
+        return gate.tryUnlock() ? reported : SelectorCore.leave(self, with: reported)
     }
 
-    /// Takes the lock after a wait that has failed, if select is to go on.
+    /// A select that begins otherwise than most.
     @inline(never)
-    private func recover(from error: SystemError) throws(SystemError) {
-        gate.endWait()
-        if endsSelect(error) {
-            unlock()
-            throw error
+    private static func begin(
+        _ core: SelectorCore, into events: UnsafeMutablePointer<sel_event>, max: Int32,
+        timeout: Int64, signals: UnsafePointer<sigset_t>?
+    ) -> Int32 {
+        core.gate.lock()
+        return core.selectInFull(into: events, max: max, timeout: timeout, signals: signals)
+    }
+
+    /// A select whose quick wait has found nothing, or has failed, or not been alone.
+    @inline(never)
+    private static func goOn(
+        _ core: SelectorCore, after reported: Int32, reports: UnsafeMutablePointer<BackendEvent>,
+        events: UnsafeMutablePointer<sel_event>
+    ) -> Int32 {
+        core.gate.endWait()
+        if reported < 0 && core.endsSelect(SystemError(0 &- reported)) {
+            core.unlock()
+            return core.refuse(SystemError(0 &- reported))
         }
+        return deliverRest(core, reported, of: reported, from: reports, to: events)
+    }
+
+    /// The end of a select whose last reports are not plain.
+    ///
+    /// Each report before them is an event; without these there may be none in the end.
+    @inline(never)
+    private static func deliverRest(
+        _ core: SelectorCore, _ left: Int32, of reported: Int32,
+        from report: UnsafeMutablePointer<BackendEvent>,
+        to event: UnsafeMutablePointer<sel_event>
+    ) -> Int32 {
+        let count = reported - left + core.deliver(report, left, to: event)
+        if count > 0 { return leave(core, with: count) }
+        let max = room(before: report, from: event)
+        return core.selectInFull(into: event, max: max, timeout: -1, signals: nil)
     }
 
     /// Ends a select that returns events.
     @inline(never)
-    private func leave() {
-        settle()
-        unlock()
+    private static func leave(_ core: SelectorCore, with count: Int32) -> Int32 {
+        if !core.duties.isEmpty { core.settle() }
+        core.unlock()
+        return count
+    }
+
+    /// Waits as the backend does, for one without a quick way.
+    static let waitByBackend: QuickWait.Function = { context, events, max in
+        guard let context, let events else { return 0 &- EFAULT }
+        // SAFETY: the context is the core, which calls this.
+        return Unmanaged<SelectorCore>.fromOpaque(context)._withUnsafeGuaranteedRef { core in
+            do throws(SystemError) {
+                return try core.backend.wait(into: events, max: max, timeout: -1, signals: nil)
+            } catch {
+                return 0 &- error.code
+            }
+        }
     }
 
     /// The whole of select: with duties, with a deadline, and again after a wait that gave nothing.
@@ -53,6 +102,21 @@ extension SelectorCore {
     /// The lock is held when it begins.
     @inline(never)
     private func selectInFull(
+        into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
+        signals: UnsafePointer<sigset_t>?
+    ) -> Int32 {
+        do throws(SystemError) {
+            return try repeatedSelect(into: events, max: max, timeout: timeout, signals: signals)
+        } catch {
+            return refuse(error)
+        }
+    }
+
+    private func refuse(_ error: SystemError) -> Int32 {
+        0 &- LastError.record(error).code
+    }
+
+    private func repeatedSelect(
         into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
@@ -104,55 +168,70 @@ extension SelectorCore {
         if isNested { applyChangesOrWake() }
     }
 
+    /// How many bytes an event is longer than a report.
+    private static let surplus =
+        MemoryLayout<sel_event>.stride - MemoryLayout<BackendEvent>.stride
+
     /// Where a backend puts its reports: at the far end of the caller's own array.
     ///
     /// The events then grow from the near end.
     @inline(__always)
-    private func place(
+    private static func place(
         for max: Int32, in events: UnsafeMutablePointer<sel_event>
     ) -> UnsafeMutablePointer<BackendEvent> {
         // SAFETY: a report is at most two thirds of an event, so that the i-th event ends before
         // the report after the i-th begins, whatever max is.
-        UnsafeMutableRawPointer(events + Int(max)).assumingMemoryBound(to: BackendEvent.self)
-            - Int(max)
+        (UnsafeMutableRawPointer(events) + Int(UInt32(bitPattern: max)) * surplus)
+            .assumingMemoryBound(to: BackendEvent.self)
+    }
+
+    /// The `max` that gave a place for reports.
+    private static func room(
+        before reports: UnsafeMutablePointer<BackendEvent>,
+        from events: UnsafeMutablePointer<sel_event>
+    ) -> Int32 {
+        let distance = UnsafeRawPointer(reports) - UnsafeRawPointer(events)
+        return Int32(truncatingIfNeeded: distance / surplus)
     }
 
     /// Turns a backend's reports into events, and returns how many there are.
-    @inline(__always)
     private func deliver(
         _ reports: UnsafeMutablePointer<BackendEvent>, _ reported: Int32,
         to events: UnsafeMutablePointer<sel_event>
     ) -> Int32 {
-        var report = reports
-        let end = reports + Int(reported)
-        var next = events
-        while report < end {
-            next = deliver(report.pointee, to: next)
+        var (left, report, event) = (reported, reports, events)
+        while left > 0 {
+            if deliverPlainly(report.pointee, to: event) {
+                event += 1
+            } else {
+                event = deliverInFull(report.pointee, to: event)
+            }
             report += 1
+            left -= 1
         }
-        return Int32(truncatingIfNeeded: next - events)
+        return Int32(truncatingIfNeeded: event - events)
     }
 
-    /// Turns a report into an event, if it is one, and returns the place of the next event.
+    /// Turns a report into an event if it is of the plain kind: data to read or room to write, as
+    /// was asked, by what stays registered as it is.
     @inline(__always)
-    private func deliver(
+    private func deliverPlainly(
         _ report: BackendEvent, to event: UnsafeMutablePointer<sel_event>
-    ) -> UnsafeMutablePointer<sel_event> {
+    ) -> Bool {
         guard Interest.isPlain(report.mask), let registration = table.find(token: report.token)
-        else { return deliverInFull(report, to: event) }
+        else { return false }
         let interest = registration.pointee.interest
-        if Interest.mayEnd(interest) { return deliverInFull(report, to: event) }
         let readiness = Interest.readiness(report.mask, interest: interest)
-        if readiness == 0 { return event }
+        if Interest.mayEnd(interest) || readiness == 0 { return false }
         event.pointee = sel_event(
             key: sel_key(
                 fd: Int32(truncatingIfNeeded: report.token), events: interest,
                 data: registration.pointee.data),
             events: readiness, detail: 0)
-        return event + 1
+        return true
     }
 
-    /// The whole of deliver: with errors, hang-ups and delivery modes, and with what is left of old
+    /// All the others: with errors, hang-ups and delivery modes, and with what is left of old
     /// registrations.
     @inline(never)
     private func deliverInFull(
@@ -200,7 +279,7 @@ extension SelectorCore {
                 let source: any SelectorBackend = isRefused ? refused : backend
                 do throws(SystemError) {
                     let (rest, room) = (events + Int(count), max - count)
-                    let reports = place(for: room, in: rest)
+                    let reports = SelectorCore.place(for: room, in: rest)
                     let reported = try source.wait(
                         into: reports, max: room, timeout: 0, signals: nil)
                     count += deliver(reports, reported, to: rest)
@@ -216,7 +295,7 @@ extension SelectorCore {
                 return 0
             }
         }
-        let reports = place(for: max, in: events)
+        let reports = SelectorCore.place(for: max, in: events)
         gate.beginWait(attention: !duties.isEmpty)
         do throws(SystemError) {
             let reported = try backend.wait(

@@ -9,6 +9,8 @@ import CSelectors
 package final class SelectorCore: @unchecked Sendable {
     let gate = Gate()
     let backend: any SelectorBackend
+    /// The backend's way to wait for long, or one around its `wait`.
+    private(set) var quickWait: QuickWait
     /// What the backend can do.
     ///
     /// Where the kernel does not see a change during a wait, the waiting thread is woken first.
@@ -82,9 +84,12 @@ package final class SelectorCore: @unchecked Sendable {
         capabilities: BackendCapabilities, wakeUp: consuming WakeUp
     ) {
         self.backend = backend
+        quickWait = QuickWait(SelectorCore.waitByBackend, context: nil)
         self.capabilities = capabilities
         self.wakeUp = wakeUp
         backendName = name
+        let context = Unmanaged.passUnretained(self).toOpaque()
+        quickWait = backend.quickWait ?? QuickWait(SelectorCore.waitByBackend, context: context)
         OpenCores.shared.add(self)
     }
 

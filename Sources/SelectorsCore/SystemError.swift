@@ -17,7 +17,7 @@ public struct SystemError: Error, Equatable, Sendable {
 /// - Throws: The errno value.
 @inline(__always)
 @discardableResult
-func check(_ result: Int32) throws(SystemError) -> Int32 {
+package func check(_ result: Int32) throws(SystemError) -> Int32 {
     if result < 0 { throw SystemError(0 &- result) }
     return result
 }

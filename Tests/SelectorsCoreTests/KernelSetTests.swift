@@ -95,7 +95,7 @@ private let oneShot = UInt32(SEL_ONESHOT)
 
     private func look() throws -> Int32 {
         var events = [sel_event](repeating: sel_event(), count: 4)
-        return try selector.select(into: &events, max: 4, timeout: 0)
+        return try check(selector.select(into: &events, max: 4, timeout: 0))
     }
 }
 

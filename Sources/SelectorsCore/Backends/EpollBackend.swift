@@ -71,19 +71,13 @@
             try check(platform_replace(fresh, epfd))
         }
 
-        @inline(never)
-        func wait(
-            into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
-            signals: UnsafePointer<sigset_t>?
-        ) throws(SystemError) -> Int32 {
-            if timeout < 0 && signals == nil {
-                return try check(platform_epoll_wait(epfd, events, max, -1))
-            }
-            return try waitInFull(into: events, max: max, timeout: timeout, signals: signals)
+        var quickWait: QuickWait? {
+            QuickWait(
+                platform_epoll_wait_forever, context: UnsafeMutableRawPointer(bitPattern: Int(epfd))
+            )
         }
 
-        @inline(never)
-        private func waitInFull(
+        func wait(
             into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
             signals: UnsafePointer<sigset_t>?
         ) throws(SystemError) -> Int32 {
