@@ -223,9 +223,17 @@ static int add_rest(sel_selector *selector, sel_event *events, int max, int coun
 
 /* While a thread waits, another may change what is registered: that is not compared. */
 
+/* What is left of a timeout, so that a wait that is made again does not begin anew. */
+static int64_t left_of(int64_t timeout_ns, int64_t start) {
+    int64_t left = timeout_ns - (now() - start);
+    return timeout_ns <= 0 ? timeout_ns : left < 0 ? 0 : left;
+}
+
 int sel_select(sel_selector *selector, sel_event *events, int max, int64_t timeout_ns) {
     int failures = plan->failures, count;
-    CALL(count, NULL, may_end_wait(false), next.sel_select(selector, events, max, timeout_ns));
+    int64_t start = now();
+    CALL(count, NULL, may_end_wait(false),
+         next.sel_select(selector, events, max, left_of(timeout_ns, start)));
     if (count > 0 && count < max && plan->failures > failures && plan->error == ENOMEM)
         count = add_rest(selector, events, max, count);
     return count;
@@ -234,8 +242,9 @@ int sel_select(sel_selector *selector, sel_event *events, int max, int64_t timeo
 int sel_pselect(sel_selector *selector, sel_event *events, int max, int64_t timeout_ns,
                 const sigset_t *mask) {
     int failures = plan->failures, count;
+    int64_t start = now();
     CALL(count, NULL, may_end_wait(mask != NULL),
-         next.sel_pselect(selector, events, max, timeout_ns, mask));
+         next.sel_pselect(selector, events, max, left_of(timeout_ns, start), mask));
     if (count > 0 && count < max && plan->failures > failures && plan->error == ENOMEM)
         count = add_rest(selector, events, max, count);
     return count;
