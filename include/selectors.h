@@ -328,7 +328,8 @@ int sel_backends(sel_backend_info *infos, int max);
 
 /*
  * Names an error, given as a function here returned it (-EBADF) or as errno has it (EBADF). The
- * text is that of strerror(3); it is never NULL and needs no freeing.
+ * text is that of strerror(3), and like that one's lasts until the next call if the error is unknown;
+ * it is never NULL and needs no freeing.
  */
 const char *sel_strerror(int error);
 

@@ -11,6 +11,10 @@
  *     SELECTORS_PLUGINS=./mine.so selectors-conformance mine    proves that it keeps the contract
  *     SELECTORS_PLUGINS=./mine.so SELECTORS_BACKEND=mine server    uses it
  *
+ * What a plug-in does wrong stays with it: its table is refused with the reason, an answer against the
+ * rules is -EPROTO, events of tokens that it was not given and bits that were not asked for are
+ * dropped. It runs in the process, so that a crash of its own is one of the process.
+ *
  * What the library does for every backend, so that none has to: registrations and their data,
  * deadlines after a signal, threads, wake-ups, fork, one-shot delivery, changes that cancel out,
  * descriptors that are closed or cannot be watched. A backend knows descriptors, masks and tokens.
@@ -209,8 +213,9 @@ typedef struct sel_plugin_host {
 
     /*
      * Opens an instance of another backend, as sel_open() chooses it from a list of names, to put
-     * something between it and the library. ops is its table, in which no function is NULL but
-     * probe; fileno returns -ENOTSUP where there is none. For use within open() and later.
+     * something between it and the library; NULL: of the best one, whatever SELECTORS_BACKEND says.
+     * ops is its table, in which no function is NULL but probe; fileno returns -ENOTSUP where there
+     * is none. For use within sel_plugin() and later.
      *
      * Returns 0, or what sel_open() returns.
      */

@@ -90,7 +90,9 @@ extension BackendRegistry {
         lock.lock()
         defer { lock.unlock() }
         loadNamedPlugins()
-        guard let path else { throw LastError.record(SystemError(EINVAL)) }
+        guard let path, path.pointee != 0 else {
+            throw LastError.record(EINVAL) { $0.append("plug-in: there is no path") }
+        }
         try loadPlugin(path)
     }
 
@@ -123,14 +125,17 @@ extension BackendRegistry {
         }
         var reason: UnsafePointer<CChar>?
         guard let handle = platform_load(path, &reason) else {
-            throw refuse(path, ELIBACC, reason ?? StaticString("it cannot be loaded").cString)
+            throw refuse(path, ELIBACC, BackendRegistry.loaderWords(reason, about: path))
         }
         if first(where: { $0.handle == handle }) != nil { return }
+        if asked?.includes(handle) == true { return }
         guard let entry = platform_find_entry(handle) else {
             throw refuse(path, EINVAL, StaticString("it has no function sel_plugin").cString)
         }
         let saved = platform_errno()
+        asked = Asked(handle, before: asked)
         let ops = entry(HostedBackend.host)
+        asked = asked?.before
         platform_set_errno(saved)
         guard let ops else {
             throw refuse(path, EINVAL, StaticString("its sel_plugin does not want to run").cString)
@@ -139,9 +144,21 @@ extension BackendRegistry {
             let backend = try addTable(ops)
             backend.handle = handle
             backend.origin = UnsafePointer(platform_strdup(path))
+            removeRefused(path)
         } catch {
             throw refuse(path, error.code, LastError.text)
         }
+    }
+
+    /// What the loader says, without the path that it may begin with.
+    private static func loaderWords(
+        _ text: UnsafePointer<CChar>?, about path: UnsafePointer<CChar>
+    ) -> UnsafePointer<CChar> {
+        guard let text else { return StaticString("it cannot be loaded").cString }
+        let length = strlen(path)
+        let separator = StaticString(": ").cString
+        let isSame = strncmp(text, path, length) == 0 && strncmp(text + length, separator, 2) == 0
+        return isSame ? text + length + 2 : text
     }
 
     /// Lists a plug-in that cannot be used, under its path, and gives the error.
@@ -149,13 +166,16 @@ extension BackendRegistry {
         _ path: UnsafePointer<CChar>, _ code: Int32, _ reason: UnsafePointer<CChar>
     ) -> SystemError {
         // The reason may be this thread's last words, which are about to be written over.
-        let reason = platform_strdup(reason)
-        if let reason, let path = platform_strdup(path) { addRefused(path, because: reason) }
+        let copy = platform_strdup(reason)
+        defer { free(copy) }
+        let reason = UnsafePointer(copy)
+        if let reason { addRefused(path, because: reason) }
         return LastError.record(code) {
             $0.append("plug-in ")
-            $0.append(quoting: UnsafeRawBufferPointer(start: path, count: strlen(path)))
+            let bytes = UnsafeRawBufferPointer(start: path, count: strlen(path))
+            $0.append(quoting: bytes, limit: Words.size / 2)
             $0.append(": ")
-            $0.append(text: reason.map { UnsafePointer($0) } ?? StaticString("").cString)
+            $0.append(text: reason ?? StaticString("").cString)
         }
     }
 }

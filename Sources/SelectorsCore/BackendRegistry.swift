@@ -13,10 +13,30 @@ package final class BackendRegistry: @unchecked Sendable {
     let lock = Lock()
     /// The first in the order of rank; among equals that is the first to be added.
     private var best: Backend?
+    /// Those that are not listed any more.
+    private var retired: Backend?
     /// Whether `SELECTORS_PLUGINS` was looked at.
     var hasLoadedPlugins = false
     /// How many backends are being opened by one another.
     private var depth = 0
+    /// The library whose function is being asked for a table; it may load others, or itself.
+    var asked: Asked?
+
+    /// A library, and the one that has loaded it.
+    final class Asked {
+        let handle: UnsafeMutableRawPointer
+        let before: Asked?
+
+        init(_ handle: UnsafeMutableRawPointer, before: Asked?) {
+            self.handle = handle
+            self.before = before
+        }
+
+        /// Tells whether this is the library, or one of those before.
+        func includes(_ handle: UnsafeMutableRawPointer) -> Bool {
+            self.handle == handle || before?.includes(handle) == true
+        }
+    }
 
     /// One backend.
     package final class Backend {
@@ -41,6 +61,8 @@ package final class BackendRegistry: @unchecked Sendable {
 
         enum Verdict {
             case untried
+            /// It is being tried, and asks the library itself.
+            case underTrial
             case available
             /// The text lives forever.
             case refused(UnsafePointer<CChar>)
@@ -60,9 +82,20 @@ package final class BackendRegistry: @unchecked Sendable {
         ///
         /// It is tried until that is known: made, and asked to wait.
         fileprivate var reason: UnsafePointer<CChar>? {
-            if case .untried = verdict { verdict = probe() }
+            if case .untried = verdict {
+                verdict = .underTrial
+                verdict = probe()
+            } else if case .underTrial = verdict {
+                return StaticString("it is being tried").cString
+            }
             if case .refused(let reason) = verdict { return reason }
             return nil
+        }
+
+        /// Tells whether this stands for a library that could not be added.
+        fileprivate func isRefused(_ path: UnsafePointer<CChar>) -> Bool {
+            guard ops == nil, let origin else { return false }
+            return strcmp(origin, path) == 0
         }
 
         private func probe() -> Verdict {
@@ -92,7 +125,9 @@ package final class BackendRegistry: @unchecked Sendable {
             switch code {
             // A signal, or what the process lacks now, says nothing about the system.
             case EINTR, ENOMEM, EMFILE, ENFILE: return .untried
-            default: return .refused(reason ?? words(of: code))
+            default:
+                if let reason, reason.pointee != 0 { return .refused(reason) }
+                return .refused(words(of: code))
             }
         }
 
@@ -147,19 +182,34 @@ package final class BackendRegistry: @unchecked Sendable {
         return backend
     }
 
-    /// Lists what could not be added, under its path; both texts live forever.
+    /// Lists what could not be added, under its path, and for which reason.
     func addRefused(_ path: UnsafePointer<CChar>, because reason: UnsafePointer<CChar>) {
-        let old = first { $0.origin.map { strcmp($0, path) == 0 } ?? false && $0.ops == nil }
-        if let old {
-            old.verdict = .refused(reason)
-            return
-        }
+        let old = first { $0.isRefused(path) }
+        if let words = old?.reason, strcmp(words, reason) == 0 { return }
+        if old != nil { removeRefused(path) }
+        guard let path = platform_strdup(path), let reason = platform_strdup(reason) else { return }
         let backend = Backend(path, rank: 0, capabilities: []) { () throws(SystemError) in
             throw SystemError(ENOTSUP)
         }
-        backend.origin = path
+        backend.origin = UnsafePointer(path)
         backend.verdict = .refused(reason)
         insert(backend)
+    }
+
+    /// Lists a path no more, whose texts somebody may still have.
+    func removeRefused(_ path: UnsafePointer<CChar>) {
+        var place: Backend?
+        var next = best
+        while let backend = next {
+            next = backend.next
+            if backend.isRefused(path) {
+                if let place { place.next = next } else { best = next }
+                backend.next = retired
+                retired = backend
+                return
+            }
+            place = backend
+        }
     }
 
     private func insert(_ backend: Backend) {
@@ -224,8 +274,11 @@ package final class BackendRegistry: @unchecked Sendable {
     }
 
     /// Opens an instance of the backend that a list chooses, with no core around it.
+    ///
+    /// A plug-in that asks without a list gets the best one, whatever the environment says, for that
+    /// may name the plug-in itself.
     func openBare(
-        _ list: UnsafePointer<CChar>?
+        _ list: UnsafePointer<CChar>?, isPluginAsking: Bool = false
     ) throws(SystemError) -> (Backend, any SelectorBackend) {
         lock.lock()
         defer { lock.unlock() }
@@ -238,7 +291,9 @@ package final class BackendRegistry: @unchecked Sendable {
         let backend: Backend
         if let list {
             backend = try choose(Choice(list, origin: "backend "))
-        } else if let list = platform_environment(variable.cString), list.pointee != 0 {
+        } else if !isPluginAsking, let list = platform_environment(variable.cString),
+            list.pointee != 0
+        {
             backend = try choose(Choice(list, origin: "SELECTORS_BACKEND="))
         } else {
             backend = try choose(Choice(nil, origin: "backend"))

@@ -19,7 +19,8 @@ final class HostedBackend {
                 open_backend: { list, ops, instance in
                     guard let ops, let instance else { return -EINVAL }
                     do throws(SystemError) {
-                        let (backend, opened) = try BackendRegistry.shared.openBare(list)
+                        let (backend, opened) = try BackendRegistry.shared.openBare(
+                            list, isPluginAsking: true)
                         ops.pointee = backend.hostedOps
                         let box = HostedBackend(opened)
                         instance.pointee = Unmanaged.passRetained(box).toOpaque()

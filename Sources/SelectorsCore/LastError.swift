@@ -83,8 +83,7 @@ struct Words: ~Copyable {
     }
 
     /// Appends text from outside in quotation marks, on one line and not too long.
-    mutating func append(quoting bytes: UnsafeRawBufferPointer) {
-        let limit = 64
+    mutating func append(quoting bytes: UnsafeRawBufferPointer, limit: Int = 64) {
         append("\"")
         for index in 0..<min(bytes.count, limit) {
             append(bytes[index] < 0x7F ? bytes[index] : UInt8(ascii: "?"))

@@ -247,7 +247,8 @@ extension SelectorCore {
         }
         let interest = registration.pointee.interest
         let readiness = Interest.fullReadiness(report.mask, interest: interest)
-        if readiness == 0 { return event }
+        // A plug-in may report twice what is to be told once.
+        if readiness == 0 || registration.pointee.flags.contains(.disarmed) { return event }
         event.pointee = sel_event(
             key: sel_key(
                 fd: Int32(truncatingIfNeeded: report.token), events: interest,
