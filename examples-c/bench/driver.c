@@ -1,0 +1,336 @@
+/*
+ * Runs the contestants of the benchmark against each other, and prints and stores what they took.
+ *
+ *     driver quick|full CSV 'NAME: COMMAND' ...
+ *
+ * All of them are started for each workload, set it up and then run it in turns, round by round:
+ * what else the machine does then falls on all alike. A figure is the median of the rounds; a ratio
+ * is the median of the ratios in each round. "raw X" is the floor of those whose names end in X,
+ * the first contestant of all others. "-" is what a contestant cannot do.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MOST_CONTESTANTS = 32, MOST_ROUNDS = 64, COLUMNS = 5 };
+
+/* A workload with its numbers: a column of a table. */
+struct column {
+    const char *workload;
+    int registered, ready;
+    const char *head;
+    bool quick; /* measured also when there is little time */
+};
+
+static const struct table {
+    const char *title;
+    bool bytes; /* not ns */
+    struct column columns[COLUMNS];
+} tables[] = {
+    {"A wait with 1 ready, ns, by the number of registered",
+     false,
+     {{"dispatch", 100, 1, "100", false},
+      {"dispatch", 300, 1, "300", false},
+      {"dispatch", 1000, 1, "1000", true},
+      {"dispatch", 3000, 1, "3000", false},
+      {"dispatch", 9000, 1, "9000", false}}},
+    {"A wait with 1000 registered, ns, by the number of ready",
+     false,
+     {{"dispatch", 1000, 10, "10", false},
+      {"dispatch", 1000, 65, "65", true},
+      {"dispatch", 1000, 300, "300", false},
+      {"dispatch", 1000, 1000, "1000", false}}},
+    {"A wait with 9000 registered, ns, by the number of ready",
+     false,
+     {{"dispatch", 9000, 10, "10", false},
+      {"dispatch", 9000, 100, "100", true},
+      {"dispatch", 9000, 1000, "1000", false},
+      {"dispatch", 9000, 3000, "3000", false},
+      {"dispatch", 9000, 9000, "9000", false}}},
+    {"Changes, 1000 registered, ns",
+     false,
+     {{"register", 1000, 1, "register + unregister", true},
+      {"register_wait", 1000, 1, "with a wait after each", false},
+      {"modify", 1000, 1, "modify, no change", false},
+      {"toggle", 1000, 1, "200 modifies, wait", true}}},
+    {"Wake-up, ns",
+     false,
+     {{"wake_pending", 1, 0, "one is pending", true}, {"wake", 1, 0, "latency", true}}},
+    {"Traffic, ns",
+     false,
+     {{"echo", 100, 0, "echo, CPU a request", true},
+      {"ping_pong", 1, 0, "ping-pong", false},
+      {"ring", 1000, 1, "1 token in a ring", false},
+      {"ring", 1000, 100, "100 tokens in a ring", true}}},
+    {"Memory, bytes a descriptor",
+     true,
+     {{"bytes", 1000, 1, "1000 registered", true}, {"bytes", 9000, 1, "9000 registered", true}}},
+};
+
+enum { TABLES = sizeof tables / sizeof tables[0] };
+
+static const struct effort {
+    bool quick;
+    int rounds;
+    double round_ns; /* what a round should take */
+} quick = {true, 5, 1e6}, full = {false, 41, 8e6};
+
+struct contestant {
+    const char *name, *command;
+    int floor; /* the contestant that its ratio is to */
+    pid_t child;
+    FILE *to, *from; /* NULL: it cannot do this */
+    long loops;      /* in a round */
+    double values[MOST_ROUNDS], ratios[MOST_ROUNDS], raw_ratios[MOST_ROUNDS];
+    double allocations, operations; /* in all rounds */
+};
+
+static struct contestant contestants[MOST_CONTESTANTS];
+static int contestant_count;
+static const struct effort *effort = &full;
+static FILE *csv;
+static struct timespec began;
+
+static _Noreturn void fail(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fputs("bench: ", stderr);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+    va_end(arguments);
+    exit(1);
+}
+
+/* The part of a name that tells the facility. */
+static const char *last_word(const char *name) {
+    const char *space = strrchr(name, ' ');
+    return space == NULL ? name : space + 1;
+}
+
+static void read_contestants(char **arguments) {
+    for (; *arguments != NULL; arguments++, contestant_count++) {
+        char *colon = strchr(*arguments, ':');
+        if (colon == NULL || contestant_count == MOST_CONTESTANTS)
+            fail("bad or too many contestants: %s", *arguments);
+        *colon = '\0';
+        contestants[contestant_count].name = *arguments;
+        contestants[contestant_count].command = colon + 1;
+    }
+    for (int i = 0; i < contestant_count; i++)
+        for (int j = 0; j < contestant_count; j++)
+            if (strncmp(contestants[j].name, "raw ", 4) == 0 &&
+                strcmp(last_word(contestants[i].name), last_word(contestants[j].name)) == 0)
+                contestants[i].floor = j;
+}
+
+/* Starts a contestant and waits until it has set up the workload. */
+static void start(struct contestant *contestant, const struct column *column) {
+    int there[2], back[2];
+    char command[4096], line[256];
+    snprintf(command, sizeof command, "exec %s %s %d %d", contestant->command, column->workload,
+             column->registered, column->ready);
+    if (pipe2(there, O_CLOEXEC) < 0 || pipe2(back, O_CLOEXEC) < 0 ||
+        (contestant->child = fork()) < 0)
+        fail("%s", strerror(errno));
+    if (contestant->child == 0) {
+        dup2(there[0], 0);
+        dup2(back[1], 1);
+        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+        _exit(127);
+    }
+    close(there[0]);
+    close(back[1]);
+    contestant->to = fdopen(there[1], "w");
+    contestant->from = fdopen(back[0], "r");
+    contestant->allocations = contestant->operations = 0;
+    if (contestant->to == NULL || contestant->from == NULL)
+        fail("%s", strerror(errno));
+    if (fgets(line, sizeof line, contestant->from) == NULL)
+        fail("%s has failed in %s", contestant->name, column->workload);
+    if (line[0] == '-') {
+        fprintf(stderr, "    %s: none, for %s", contestant->name, line + 2);
+        fclose(contestant->to);
+        fclose(contestant->from);
+        contestant->to = contestant->from = NULL;
+        waitpid(contestant->child, NULL, 0);
+    }
+}
+
+static void stop(struct contestant *contestant, const struct column *column) {
+    int status;
+    if (contestant->to == NULL)
+        return;
+    fclose(contestant->to);
+    fclose(contestant->from);
+    if (waitpid(contestant->child, &status, 0) < 0 || status != 0)
+        fail("%s has failed at the end of %s", contestant->name, column->workload);
+}
+
+/* Lets it run so many loops, and returns what all of them took. */
+static double run(struct contestant *contestant, long loops, double *value) {
+    double sum, operations;
+    long allocations;
+    fprintf(contestant->to, "%ld\n", loops);
+    fflush(contestant->to);
+    if (fscanf(contestant->from, "%lf %lf %ld", &sum, &operations, &allocations) != 3)
+        fail("%s has failed", contestant->name);
+    *value = sum / operations;
+    contestant->operations += operations;
+    contestant->allocations += (double)allocations;
+    return sum;
+}
+
+/*
+ * Finds how many loops make a round of the right length, in a few steps: what is done for the first
+ * time is slow, and so is a lone loop with all that belongs to a round.
+ */
+static void calibrate(struct contestant *contestant) {
+    double unused;
+    contestant->loops = 1;
+    for (int step = 0; step < 5; step++) {
+        double factor = effort->round_ns / run(contestant, contestant->loops, &unused);
+        factor = factor > 64 ? 64 : factor;
+        contestant->loops = (long)((double)contestant->loops * factor);
+        if (contestant->loops < 1)
+            contestant->loops = 1;
+    }
+    contestant->allocations = contestant->operations = 0;
+}
+
+static void compete(const struct column *column, bool bytes, int rounds) {
+    for (int i = 0; i < contestant_count; i++) {
+        start(&contestants[i], column);
+        contestants[i].loops = 1;
+        if (contestants[i].to != NULL && !bytes)
+            calibrate(&contestants[i]);
+    }
+    for (int round = 0; round < rounds; round++) {
+        for (int i = 0; i < contestant_count; i++) {
+            struct contestant *contestant = &contestants[(i + round) % contestant_count];
+            if (contestant->to != NULL)
+                run(contestant, contestant->loops, &contestant->values[round]);
+        }
+        for (int i = 0; i < contestant_count; i++) {
+            struct contestant *contestant = &contestants[i];
+            contestant->ratios[round] =
+                contestant->values[round] / contestants[contestant->floor].values[round];
+            contestant->raw_ratios[round] =
+                contestant->values[round] / contestants[0].values[round];
+        }
+    }
+    for (int i = 0; i < contestant_count; i++)
+        stop(&contestants[i], column);
+}
+
+static int ascending(const void *a, const void *b) {
+    double left = *(const double *)a, right = *(const double *)b;
+    return (left > right) - (left < right);
+}
+
+/* Stores the lower quartile, the median and the upper quartile. */
+static void quartiles(double *values, int count, double result[3]) {
+    qsort(values, (size_t)count, sizeof *values, ascending);
+    for (int i = 0; i < 3; i++)
+        result[i] = values[(count - 1) * (i + 1) / 4];
+}
+
+/* What a table says of one contestant and column. */
+struct cell {
+    bool there;
+    double value, spread, ratio;
+};
+
+static struct cell evaluate(struct contestant *contestant, const struct column *column, bool bytes,
+                            int rounds) {
+    double values[3], ratios[3], raw_ratios[3];
+    if (contestant->to == NULL)
+        return (struct cell){.there = false};
+    quartiles(contestant->values, rounds, values);
+    quartiles(contestant->ratios, rounds, ratios);
+    quartiles(contestant->raw_ratios, rounds, raw_ratios);
+    fprintf(csv, "%s,%d,%d,%s,%s,%.6g,%.6g,%.6g,%s,%.5g,%.5g,%.5g,%.5g,%.5g\n", column->workload,
+            column->registered, column->ready, contestant->name, bytes ? "bytes" : "ns", values[1],
+            values[0], values[2], contestants[contestant->floor].name, ratios[1], ratios[0],
+            ratios[2], raw_ratios[1], contestant->allocations / contestant->operations);
+    return (struct cell){true, values[1], (values[2] - values[0]) / 2 / values[1] * 100, ratios[1]};
+}
+
+static void print_cell(struct cell cell, bool bytes) {
+    if (!cell.there)
+        printf("  %24s", "-");
+    else if (bytes)
+        printf("  %24.1f", cell.value);
+    else
+        printf("  %10.*f ±%3.0f%% %6.*fx", cell.value < 1000, cell.value, cell.spread,
+               cell.ratio < 100 ? 2 : 0, cell.ratio);
+}
+
+/* Measures one column and stores its cells, one for each contestant. */
+static void run_column(const struct column *column, bool bytes, struct cell *cells) {
+    struct timespec now;
+    int rounds = bytes ? 1 : effort->rounds;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    fprintf(stderr, "%4ld s  %s: %d registered, %d ready\n", (long)(now.tv_sec - began.tv_sec),
+            column->workload, column->registered, column->ready);
+    compete(column, bytes, rounds);
+    for (int i = 0; i < contestant_count; i++)
+        cells[i] = evaluate(&contestants[i], column, bytes, rounds);
+}
+
+static void run_table(const struct table *table) {
+    static struct cell cells[COLUMNS][MOST_CONTESTANTS];
+    const char *heads[COLUMNS];
+    int columns = 0;
+    for (int i = 0; i < COLUMNS && table->columns[i].workload != NULL; i++) {
+        if (effort->quick && !table->columns[i].quick)
+            continue;
+        run_column(&table->columns[i], table->bytes, cells[columns]);
+        heads[columns++] = table->columns[i].head;
+    }
+    printf("\n%s\n\n%-18s", table->title, "");
+    for (int i = 0; i < columns; i++)
+        printf("  %24s", heads[i]);
+    putchar('\n');
+    for (int i = 0; i < contestant_count; i++) {
+        printf("%-18s", contestants[i].name);
+        for (int j = 0; j < columns; j++)
+            print_cell(cells[j][i], table->bytes);
+        putchar('\n');
+    }
+    fflush(stdout);
+}
+
+int main(int argc, char **argv) {
+    if (argc < 4 || (strcmp(argv[1], "quick") != 0 && strcmp(argv[1], "full") != 0)) {
+        fprintf(stderr, "usage: driver quick|full CSV 'NAME: COMMAND' ...\n");
+        return 2;
+    }
+    if (strcmp(argv[1], "quick") == 0)
+        effort = &quick;
+    signal(SIGPIPE, SIG_IGN);
+    clock_gettime(CLOCK_MONOTONIC, &began);
+    read_contestants(argv + 3);
+    if ((csv = fopen(argv[2], "we")) == NULL)
+        fail("%s: %s", argv[2], strerror(errno));
+    fputs("workload,registered,ready,contestant,unit,median,lower_quartile,upper_quartile,floor,"
+          "ratio,ratio_lower_quartile,ratio_upper_quartile,ratio_to_first,allocations\n",
+          csv);
+    printf(
+        "Medians of %d rounds, half the distance of their quartiles, ratio to the raw loop over\n"
+        "the same facility, or over epoll.\n",
+        effort->rounds);
+    for (int i = 0; i < TABLES; i++)
+        run_table(&tables[i]);
+    return fclose(csv) == 0 ? 0 : 1;
+}

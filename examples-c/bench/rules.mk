@@ -1,0 +1,56 @@
+# Builds and runs the benchmarks. Included by ../Makefile.
+#
+# What is not there has no row: pkg-config tells, and for libev its header.
+
+bench_bin := $(BUILD)/bench
+bench_results := $(BUILD)/bench-results
+bench_shared := $(wildcard bench/workloads/*.[ch])
+
+has = $(shell pkg-config --exists $(1) 2>/dev/null && echo $(2))
+bench_peers := $(call has,libevent_core libevent_pthreads,libevent) $(call has,libuv,libuv) \
+    $(shell printf '\043include <ev.h>\nint version = EV_VERSION_MAJOR;\n' | \
+        $(CC) $(CPPFLAGS) -x c -fsyntax-only - 2>/dev/null && echo libev)
+bench_programs := $(addprefix $(bench_bin)/,raw_epoll raw_poll raw_select selectors $(bench_peers))
+
+# NAME: COMMAND, the floor first.
+bench_contestants = \
+    $(foreach x,epoll poll select,'raw $x: $(bin)/bench/raw_$x -') \
+    $(foreach x,epoll poll select,'selectors $x: $(bin)/bench/selectors $x') \
+    $(if $(bench_swift),$(foreach x,list array,'Swift $x: $(bench_swift_bin) $x')) \
+    $(foreach x,$(bench_peers),'$x: $(bin)/bench/$x -') \
+    $(shell command -v python3 >/dev/null && echo "'CPython: python3 bench/cpython.py EpollSelector'")
+
+$(bench_programs): private LDFLAGS += -pthread -Wl,--as-needed
+$(bench_bin)/libevent: private LDLIBS += $(shell pkg-config --libs libevent_core libevent_pthreads)
+$(bench_bin)/libuv: private LDLIBS += $(shell pkg-config --libs libuv)
+$(bench_bin)/libev: private LDLIBS += -lev
+
+$(bench_programs): $(bench_bin)/%: bench/%.c $(bench_shared) ../include/selectors.h $(BUILD)/flags \
+    | library
+	@mkdir -p $(bench_bin)
+	$(link)
+
+$(bench_bin)/driver: bench/driver.c $(BUILD)/flags
+	@mkdir -p $(bench_bin)
+	$(CC) $(our_cflags) $(CPPFLAGS) $(CFLAGS) -o $@ $< $(LDFLAGS) $(LDLIBS)
+
+# The Swift face, as ordinary Swift, where there is Swift.
+bench_swift := $(if $(SELECTORS_LIBDIR),,$(shell command -v $(SWIFT)))
+bench_swift_build := $(CURDIR)/../.build-bench
+bench_swift_bin := $(bench_swift_build)/release/swift-contestant
+
+.PHONY: bench-swift
+bench-swift:
+ifneq ($(bench_swift),)
+	@mkdir -p "$(bench_swift_build)"
+	@ln -sfn .. "$(bench_swift_build)/swift-selectors"
+	@$(SWIFT) build -c release --package-path bench --scratch-path "$(bench_swift_build)" >&2
+endif
+
+bench: $(bench_programs) $(bench_bin)/driver bench-swift
+	@mkdir -p $(bench_results)
+	@sh bench/bench.sh $(if $(QUICK),quick,full) $(bin)/bench/driver $(bench_results) \
+	    $(bench_contestants)
+
+instructions: $(bench_bin)/raw_epoll $(bench_bin)/selectors
+	@sh bench/instructions.sh $(bin)/bench bench/limits

@@ -1,0 +1,58 @@
+# Compares the figures with what the library is to reach. Reads the CSV of driver.c.
+#
+# SPDX-License-Identifier: Apache-2.0
+
+BEGIN { FS = "," }
+
+function row(workload, registered, ready, contestant) {
+    return workload "," registered "," ready "," contestant
+}
+
+# Prints whether a figure is within its target; nothing where it was not measured.
+function judge(what, figure, target, unit) {
+    if (figure == "") return
+    if (!headed++) printf "\n%-46s %10s %10s\n", "What the library is to reach", "is", "at most"
+    printf "%-46s %9.4g%s %9.4g%s  %s\n", what, figure, unit, target, unit,
+        figure <= target ? "yes" : "no"
+}
+
+# The slope from 1 to 65 ready: ns of each further event.
+function event(contestant,    one, many) {
+    one = row("dispatch", 1000, 1, contestant)
+    many = row("dispatch", 1000, 65, contestant)
+    return (one in median) && (many in median) ? (median[many] - median[one]) / 64 : ""
+}
+
+NR > 1 {
+    key = row($1, $2, $3, $4)
+    median[key] = $6
+    ratio[key] = $10
+    allocated[key] = $14
+    if ($1 == "dispatch" && $4 ~ /^selectors (poll|select)$/ && $10 > worst[$4]) worst[$4] = $10
+}
+
+END {
+    c = "selectors epoll"
+    judge("epoll, wait with 1 ready", ratio[row("dispatch", 1000, 1, c)], 1.05, "x")
+    if (event(c) != "" && event("raw epoll") > 0)
+        judge("epoll, each further event", event(c) / event("raw epoll"), 1.03, "x")
+    judge("epoll, register + unregister", ratio[row("register", 1000, 1, c)], 1.05, "x")
+    judge("epoll, 200 modifies + wait", ratio[row("toggle", 1000, 1, c)], 0.03, "x")
+    judge("wake-up with one pending, ns", median[row("wake_pending", 1, 0, c)], 5, " ")
+    judge("epoll, bytes for each of 9000 descriptors", median[row("bytes", 9000, 1, c)], 40, " ")
+    judge("poll, the worst of all waits", worst["selectors poll"], 1.05, "x")
+    judge("select, the worst of all waits", worst["selectors select"], 1.05, "x")
+    for (key in allocated)
+        if (key ~ /,selectors / && key ~ /^(dispatch|modify|toggle|register|wake)/)
+            if (most == "" || allocated[key] > most) most = allocated[key]
+    judge("C, allocations a call", most, 0, " ")
+    for (i = split("list array", faces, " "); i > 0; i--) {
+        name = "Swift " faces[i]
+        wait = row("dispatch", 1000, 1, name)
+        many = row("dispatch", 1000, 65, name)
+        if (!(wait in median)) continue
+        judge(name ", wait with 1 ready, to that of C", median[wait] / median[row("dispatch", 1000, 1, c)],
+            1.10, "x")
+        judge(name ", allocations a wait, 65 ready", allocated[many], faces[i] == "list" ? 3 : 0, " ")
+    }
+}
