@@ -26,26 +26,12 @@ import CSelectors
 /// registers, modifies or unregisters takes effect in the `select` that another is blocked in. Of
 /// two selects at once, one waits for the other.
 public class BaseSelector<Data> {
-    private let core: SelectorCore
-    /// Guards what follows.
+    @usableFromInline let engine: SelectorEngine
+    /// What is kept of each registered number, under the engine's lock.
     ///
-    /// It is held while the core changes a registration, so that both agree, and never while it
-    /// waits.
-    private let lock = Lock()
-    /// What is kept of each registered number.
-    private var registrations: [Registration?] = []
-    /// Tells registrations of the same number apart: it comes back with each event.
-    private var lastSerial = 0
-    /// Room for events, while no `select` has it.
-    private var spareBuffer: EventBuffer?
-
-    private struct Registration {
-        var key: SelectorKey<Data>
-        let serial: Int
-
-        /// What the core keeps for it.
-        var data: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: serial) }
-    }
+    /// The lock is held while the core changes a registration, so that both agree.
+    @exclusivity(unchecked) @usableFromInline var registrations = RegistrationSlots<Data>()
+    @exclusivity(unchecked) @usableFromInline var lastSerial = 0
 
     /// Opens a selector on the backend that a list names, as `"poll"`, `"uring,epoll"`, `"-epoll"`.
     ///
@@ -57,24 +43,14 @@ public class BaseSelector<Data> {
     ///
     /// The C function is `sel_open`.
     public init(backend: String? = nil) throws(SelectorError) {
-        do throws(SystemError) {
-            if let list = backend?.utf8CString {
-                core = try list.withUnsafeBufferPointer { list throws(SystemError) in
-                    try BackendRegistry.shared.open(list.baseAddress)
-                }
-            } else {
-                core = try BackendRegistry.shared.open(nil)
-            }
-        } catch {
-            throw SelectorError(BackendError(error))
-        }
+        engine = try SelectorEngine(backend)
     }
 
     /// The name of the backend.
     ///
     /// The C function is `sel_backend_name`.
-    public var backend: String {
-        String(cString: core.backendName)
+    public final var backend: String {
+        engine.backend
     }
 
     /// Starts to watch a file object for events, and returns its key.
@@ -91,23 +67,21 @@ public class BaseSelector<Data> {
     ///
     /// The C function is `sel_register`.
     @discardableResult
-    public func register(
+    @inlinable
+    public final func register(
         _ fileObject: some FileObject, events: EventMask, data: Data
     ) throws(SelectorError) -> SelectorKey<Data> {
-        try validate(events)
+        try engine.validate(events)
         let fd = fileObject.fileDescriptor
-        if fd < 0 { throw try refusal(.invalidFileDescriptor) }
-        return try lock.withLock { () throws(SelectorError) in
-            let key = SelectorKey(fileObject: fileObject, fd: fd, events: events, data: data)
-            let registration = Registration(key: key, serial: lastSerial + 1)
-            try ask(about: fd) { () throws(SystemError) in
-                try core.register(fd, events: events.rawValue, data: registration.data)
-            }
-            lastSerial += 1
-            while registrations.count <= Int(fd) { registrations.append(nil) }
-            registrations[Int(fd)] = registration
-            return key
-        }
+        if fd < 0 { throw try engine.refusal(.invalidFileDescriptor) }
+        engine.lock()
+        defer { engine.unlock() }
+        let key = SelectorKey(.of(fileObject), fd: fd, events: events, data: data)
+        try engine.register(fd, events, data: UnsafeMutableRawPointer(bitPattern: lastSerial + 1))
+        lastSerial += 1
+        registrations.reserve(fd)
+        registrations.add(fd, serial: lastSerial, key: key)
+        return key
     }
 
     /// Changes what a registered file object is watched for, and its data; returns the new key.
@@ -121,21 +95,15 @@ public class BaseSelector<Data> {
     ///
     /// The C function is `sel_modify`.
     @discardableResult
-    public func modify(
+    @inlinable
+    public final func modify(
         _ fileObject: some FileObject, events: EventMask, data: Data
     ) throws(SelectorError) -> SelectorKey<Data> {
-        try validate(events)
-        return try lock.withLock { () throws(SelectorError) in
-            var registration = try find(fileObject)
-            let old = registration.key
-            try ask(about: old.fd) { () throws(SystemError) in
-                try core.modify(old.fd, events: events.rawValue, data: registration.data)
-            }
-            registration.key = SelectorKey(
-                fileObject: old.fileObject, fd: old.fd, events: events, data: data)
-            registrations[Int(old.fd)] = registration
-            return registration.key
-        }
+        try engine.validate(events)
+        let (old, new) = try replace(fileObject, events, data)
+        // Whatever the data do when they go, the lock is free.
+        withExtendedLifetime(old) {}
+        return new
     }
 
     /// Forgets a file object and returns its key.
@@ -147,16 +115,15 @@ public class BaseSelector<Data> {
     ///
     /// The C function is `sel_unregister`.
     @discardableResult
-    public func unregister(_ fileObject: some FileObject) throws(SelectorError) -> SelectorKey<Data>
+    @inlinable
+    public final func unregister(_ fileObject: some FileObject) throws(SelectorError)
+        -> SelectorKey<Data>
     {
-        try lock.withLock { () throws(SelectorError) in
-            let key = try find(fileObject).key
-            try ask(about: key.fd) { () throws(SystemError) in
-                _ = try core.unregister(key.fd)
-            }
-            registrations[Int(key.fd)] = nil
-            return key
-        }
+        engine.lock()
+        defer { engine.unlock() }
+        let fd = try find(fileObject)
+        try engine.unregister(fd)
+        return registrations.remove(fd)
     }
 
     /// Waits until a registered file object is ready or the time is over, and returns what is ready.
@@ -169,7 +136,8 @@ public class BaseSelector<Data> {
     /// - Complexity: O(ready) with epoll, O(registered) with poll and select.
     ///
     /// The C function is `sel_select`.
-    public func select(
+    @inlinable
+    public final func select(
         timeout: Duration? = nil
     ) throws(SelectorError) -> [(key: SelectorKey<Data>, events: EventMask)] {
         try collect(timeout, nil)
@@ -179,7 +147,8 @@ public class BaseSelector<Data> {
     /// ready, the causes included.
     ///
     /// With an array that is used again it allocates nothing.
-    public func select(
+    @inlinable
+    public final func select(
         into ready: inout [ReadyEvent<Data>], timeout: Duration? = nil
     ) throws(SelectorError) {
         try collect(into: &ready, timeout, nil)
@@ -196,7 +165,8 @@ public class BaseSelector<Data> {
     ///   call.
     ///
     /// The C function is `sel_pselect`.
-    public func pselect(
+    @inlinable
+    public final func pselect(
         timeout: Duration? = nil, signalMask: sigset_t
     ) throws(SelectorError) -> [(key: SelectorKey<Data>, events: EventMask)] {
         try withUnsafePointer(to: signalMask) { mask throws(SelectorError) in
@@ -206,7 +176,8 @@ public class BaseSelector<Data> {
 
     /// Does what ``pselect(timeout:signalMask:)`` does, and replaces the contents of an array with
     /// what is ready, the causes included.
-    public func pselect(
+    @inlinable
+    public final func pselect(
         into ready: inout [ReadyEvent<Data>], timeout: Duration? = nil, signalMask: sigset_t
     ) throws(SelectorError) {
         try withUnsafePointer(to: signalMask) { mask throws(SelectorError) in
@@ -220,10 +191,8 @@ public class BaseSelector<Data> {
     /// - Throws: `.closed`.
     ///
     /// The C function is `sel_set_interruptible`.
-    public func setInterruptible(_ isInterruptible: Bool) throws(SelectorError) {
-        try ask(about: -1) { () throws(SystemError) in
-            try core.setInterruptible(isInterruptible)
-        }
+    public final func setInterruptible(_ isInterruptible: Bool) throws(SelectorError) {
+        try engine.setInterruptible(isInterruptible)
     }
 
     /// Wakes the `select` that is waiting now, or else the next one: it returns what is ready, or
@@ -234,8 +203,8 @@ public class BaseSelector<Data> {
     /// - Throws: `.system`, which is not to be expected. After ``close()`` it does nothing.
     ///
     /// Any thread may call it, and a signal handler. The C function is `sel_wakeup`.
-    public func wakeup() throws(SelectorError) {
-        try ask(about: -1) { () throws(SystemError) in try core.wakeup() }
+    public final func wakeup() throws(SelectorError) {
+        try engine.wakeup()
     }
 
     // swift-format-ignore: AlwaysUseLowerCamelCase
@@ -245,8 +214,12 @@ public class BaseSelector<Data> {
     /// - Complexity: O(1), for a closed object O(n).
     ///
     /// The C function is `sel_get_key`.
-    public func get_key(_ fileObject: some FileObject) throws(SelectorError) -> SelectorKey<Data> {
-        try lock.withLock { () throws(SelectorError) in try find(fileObject).key }
+    public final func get_key(_ fileObject: some FileObject) throws(SelectorError) -> SelectorKey<
+        Data
+    > {
+        engine.lock()
+        defer { engine.unlock() }
+        return registrations[try find(fileObject)]
     }
 
     // swift-format-ignore: AlwaysUseLowerCamelCase
@@ -255,8 +228,8 @@ public class BaseSelector<Data> {
     /// - Throws: `.closed`.
     ///
     /// The C function is `sel_get_map`.
-    public func get_map() throws(SelectorError) -> SelectorMap<Data> {
-        try ask(about: -1) { () throws(SystemError) in try core.checkOpen() }
+    public final func get_map() throws(SelectorError) -> SelectorMap<Data> {
+        try engine.checkOpen()
         return SelectorMap(of: self)
     }
 
@@ -265,8 +238,8 @@ public class BaseSelector<Data> {
     /// - Throws: `.closed`; `.system(ENOTSUP)` where the backend has none (poll, select).
     ///
     /// The C function is `sel_fileno`.
-    public func fileno() throws(SelectorError) -> Int32 {
-        try ask(about: -1) { () throws(SystemError) in try core.fileno() }
+    public final func fileno() throws(SelectorError) -> Int32 {
+        try engine.fileno()
     }
 
     /// Closes the selector.
@@ -276,123 +249,122 @@ public class BaseSelector<Data> {
     /// then on.
     ///
     /// The C function is `sel_close`.
-    public func close() {
-        core.close()
-        lock.withLock { registrations = [] }
+    public final func close() {
+        engine.close()
+        engine.lock()
+        let old = registrations.inOrder.map { registrations.remove($0) }
+        engine.unlock()
+        // Whatever the data do when they go, the lock is free.
+        withExtendedLifetime(old) {}
     }
 
     // MARK: Bookkeeping
 
     /// All keys, in the order of registration; none once closed.
     var keysInOrder: [SelectorKey<Data>] {
-        lock.withLock {
-            registrations.compactMap { $0 }.sorted { $0.serial < $1.serial }.map(\.key)
-        }
+        engine.lock()
+        defer { engine.unlock() }
+        return registrations.inOrder.map { registrations[$0] }
     }
 
     /// The number of registrations; 0 once closed.
-    var count: Int {
-        Int((try? core.copyKeys(to: nil, max: 0)) ?? 0)
-    }
+    var count: Int { engine.registered }
 
     /// The key of a file object: by its descriptor or, once that is gone, by its identity.
     func key(of fileObject: some FileObject) -> SelectorKey<Data>? {
-        lock.withLock { registration(of: fileObject)?.key }
+        engine.lock()
+        defer { engine.unlock() }
+        return number(of: fileObject).map { registrations[$0] }
     }
 
-    private func find(_ fileObject: some FileObject) throws(SelectorError) -> Registration {
-        if let registration = registration(of: fileObject) { return registration }
+    /// The number of a registered file object.
+    @inlinable
+    final func find(_ fileObject: some FileObject) throws(SelectorError) -> Int32 {
+        if let fd = number(of: fileObject) { return fd }
         let fd = fileObject.fileDescriptor
-        throw try refusal(fd < 0 ? .invalidFileDescriptor : .notRegistered(fd))
+        throw try engine.refusal(fd < 0 ? .invalidFileDescriptor : .notRegistered(fd))
     }
 
-    private func registration(of fileObject: some FileObject) -> Registration? {
-        let fd = Int(fileObject.fileDescriptor)
-        if fd >= 0 { return fd < registrations.count ? registrations[fd] : nil }
+    @inlinable
+    final func number(of fileObject: some FileObject) -> Int32? {
+        let fd = fileObject.fileDescriptor
+        if fd < 0 { return number(ofClosed: fileObject) }
+        return registrations.serial(fd) != 0 ? fd : nil
+    }
+
+    @usableFromInline
+    final func number(ofClosed fileObject: some FileObject) -> Int32? {
         guard type(of: fileObject) is AnyClass else { return nil }
         let identity = fileObject as AnyObject
-        return registrations.lazy.compactMap { $0 }.first {
-            type(of: $0.key.fileObject) is AnyClass && $0.key.fileObject as AnyObject === identity
+        return registrations.inOrder.first { fd in
+            guard let known = registrations[fd].box?.fileObject else { return false }
+            return type(of: known) is AnyClass && known as AnyObject === identity
         }
     }
 
-    private func validate(_ events: EventMask) throws(SelectorError) {
-        if !Interest.isValid(events.rawValue) { throw try refusal(.invalidEvents) }
-    }
-
-    /// Gives back the error for a wrong argument, unless the selector is closed, which goes first.
-    private func refusal(_ error: SelectorError) throws(SelectorError) -> SelectorError {
-        try ask(about: -1) { () throws(SystemError) in try core.checkOpen() }
-        return error
-    }
-
-    /// Calls the core, and gives its errors their names.
-    private func ask<Result>(
-        about fd: Int32, _ call: () throws(SystemError) -> Result
-    ) throws(SelectorError) -> Result {
-        do throws(SystemError) {
-            return try call()
-        } catch {
-            throw SelectorError(error, fd: fd)
-        }
-    }
-
-    private func collect(
+    @inlinable
+    final func collect(
         _ timeout: Duration?, _ signals: UnsafePointer<sigset_t>?
     ) throws(SelectorError) -> [(key: SelectorKey<Data>, events: EventMask)] {
-        var ready: [(key: SelectorKey<Data>, events: EventMask)] = []
-        try wait(timeout, signals) { count in
-            ready.reserveCapacity(count)
-        } deliver: { event in
-            ready.append((event.key, event.events))
+        let reports = try engine.wait(timeout, signals)
+        return [(key: SelectorKey<Data>, events: EventMask)](
+            unsafeUninitializedCapacity: reports.count
+        ) { ready, count in
+            engine.lock()
+            for index in 0..<reports.count {
+                let report = reports.base[index]
+                let events = events(of: report)
+                if events.isEmpty { continue }
+                ready.initializeElement(at: count, to: (registrations[report.key.fd], events))
+                count += 1
+            }
+            engine.finish(reports)
         }
-        return ready
     }
 
-    private func collect(
+    @inlinable
+    final func collect(
         into ready: inout [ReadyEvent<Data>], _ timeout: Duration?,
         _ signals: UnsafePointer<sigset_t>?
     ) throws(SelectorError) {
-        try wait(timeout, signals) { count in
-            ready.removeAll(keepingCapacity: true)
-            ready.reserveCapacity(count)
-        } deliver: { event in
-            ready.append(event)
+        let reports = try engine.wait(timeout, signals)
+        ready.removeAll(keepingCapacity: true)
+        ready.reserveCapacity(reports.count)
+        engine.lock()
+        for index in 0..<reports.count {
+            let report = reports.base[index]
+            let events = events(of: report)
+            if events.isEmpty { continue }
+            ready.append(
+                ReadyEvent(
+                    key: registrations[report.key.fd], events: events,
+                    detail: EventDetail(rawValue: report.detail)))
         }
+        engine.finish(reports)
     }
 
-    /// Waits, tells how many events came at most, and delivers those that are still asked for.
-    private func wait(
-        _ timeout: Duration?, _ signals: UnsafePointer<sigset_t>?, _ prepare: (Int) -> Void,
-        deliver: (ReadyEvent<Data>) -> Void
-    ) throws(SelectorError) {
-        var buffer = lock.withLock { spareBuffer.take() } ?? EventBuffer()
-        let count = try ask(about: -1) { () throws(SystemError) in
-            try buffer.reserve(max(1, Int(try core.copyKeys(to: nil, max: 0))))
-            return Int(
-                try check(
-                    core.select(
-                        into: buffer.base, max: Int32(buffer.capacity),
-                        timeout: timeout.map(nanoseconds) ?? -1, signals: signals)))
-        }
-        prepare(count)
-        lock.lock()
-        for index in 0..<count {
-            let event = buffer[index]
-            // Another thread may have unregistered or modified it since.
-            let fd = Int(event.key.fd)
-            guard fd < registrations.count, let registration = registrations[fd],
-                registration.data == event.key.data
-            else { continue }
-            let events = registration.key.events.intersection(EventMask(rawValue: event.events))
-            if events.isEmpty { continue }
-            deliver(
-                ReadyEvent(
-                    key: registration.key, events: events,
-                    detail: EventDetail(rawValue: event.detail)))
-        }
-        spareBuffer = consume buffer
-        lock.unlock()
+    /// Changes a registration; returns the old and the new key.
+    @inlinable
+    final func replace(
+        _ fileObject: some FileObject, _ events: EventMask, _ data: Data
+    ) throws(SelectorError) -> (SelectorKey<Data>, SelectorKey<Data>) {
+        engine.lock()
+        defer { engine.unlock() }
+        let fd = try find(fileObject)
+        let old = registrations[fd]
+        let serial = registrations.serial(fd)
+        try engine.modify(fd, events, data: UnsafeMutableRawPointer(bitPattern: serial))
+        let new = SelectorKey(old.box, fd: fd, events: events, data: data)
+        registrations[fd] = new
+        return (old, new)
+    }
+
+    /// What a number is ready for; nothing if another thread has unregistered it since.
+    @inlinable
+    final func events(of report: sel_event) -> EventMask {
+        let fd = report.key.fd
+        guard registrations.serial(fd) == Int(bitPattern: report.key.data) else { return [] }
+        return registrations[fd].events.intersection(EventMask(rawValue: report.events))
     }
 }
 
@@ -409,13 +381,4 @@ public func withSelector<Selector, Data, Result, Failure: Error>(
 ) throws(Failure) -> Result where Selector: BaseSelector<Data> {
     defer { selector.close() }
     return try body(selector)
-}
-
-/// A duration in whole nanoseconds, rounded up and cut to the range from 0 to `Int64.max`.
-private func nanoseconds(_ duration: Duration) -> Int64 {
-    if duration <= .zero { return 0 }
-    // Before anything is computed: components trap beyond the range of Int64.
-    if duration >= .nanoseconds(Int64.max) { return .max }
-    let (seconds, attoseconds) = duration.components
-    return seconds * 1_000_000_000 + (attoseconds + 999_999_999) / 1_000_000_000
 }

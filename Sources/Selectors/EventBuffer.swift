@@ -9,37 +9,40 @@ import SelectorsCore
     import Darwin
 #endif
 
-/// Room for the events of one wait.
-struct EventBuffer: ~Copyable {
-    /// The first event.
-    ///
-    /// Points to nothing while `capacity` is 0.
-    private(set) var base: UnsafeMutablePointer<sel_event>
-    /// How many events there is room for.
-    private(set) var capacity = 0
-    private var memory: UnsafeMutableRawPointer?
+/// Room for the events of one wait, and how many came.
+///
+/// It is one piece of memory, so that it can be handed over by its address.
+@usableFromInline
+struct EventBuffer {
+    /// Where the events begin; before them stands for how many there is room.
+    @usableFromInline let base: UnsafeMutablePointer<sel_event>
+    /// How many have come.
+    @usableFromInline var count = 0
 
-    init() {
-        base = UnsafeMutablePointer(bitPattern: MemoryLayout<sel_event>.alignment).unsafelyUnwrapped
-    }
+    private static let header = MemoryLayout<sel_event>.stride
 
-    deinit {
-        free(memory)
-    }
-
-    /// Makes room for at least `count` events; throws `ENOMEM`, with everything as it was.
-    mutating func reserve(_ count: Int) throws(SystemError) {
-        if count <= capacity { return }
-        let size = max(count, 2 * capacity, 16)
-        guard let fresh = malloc(size * MemoryLayout<sel_event>.stride) else {
+    /// Allocates room for so many events, or a few more; throws `ENOMEM`.
+    init(capacity: Int) throws(SystemError) {
+        let capacity = max(capacity, 16)
+        let stride = MemoryLayout<sel_event>.stride
+        guard let memory = malloc(EventBuffer.header + capacity * stride) else {
             throw SystemError(ENOMEM)
         }
-        free(memory)
-        memory = fresh
-        base = fresh.bindMemory(to: sel_event.self, capacity: size)
-        capacity = size
+        memory.storeBytes(of: capacity, as: Int.self)
+        self.init(address: memory)
     }
 
-    /// An event that was stored; the caller keeps the index below what the last wait returned.
-    subscript(index: Int) -> sel_event { base[index] }
+    /// Takes over one that was given away by its address.
+    init(address: UnsafeMutableRawPointer) {
+        base = (address + EventBuffer.header).assumingMemoryBound(to: sel_event.self)
+    }
+
+    var address: UnsafeMutableRawPointer { UnsafeMutableRawPointer(base) - EventBuffer.header }
+
+    /// For how many there is room.
+    var capacity: Int { address.load(as: Int.self) }
+
+    func deallocate() {
+        free(address)
+    }
 }

@@ -7,6 +7,7 @@ public struct EventMask: OptionSet, Hashable, Sendable {
     public let rawValue: UInt32
 
     /// Makes a set of bits; unknown ones are refused where it is used.
+    @inlinable
     public init(rawValue: UInt32) {
         self.rawValue = rawValue
     }
@@ -58,6 +59,7 @@ public struct EventDetail: OptionSet, Hashable, Sendable {
     public let rawValue: UInt32
 
     /// Makes a set of bits; unknown ones are refused where it is used.
+    @inlinable
     public init(rawValue: UInt32) {
         self.rawValue = rawValue
     }

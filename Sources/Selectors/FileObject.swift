@@ -11,5 +11,22 @@ public protocol FileObject: Sendable {
 
 extension Int32: FileObject {
     /// The number itself.
-    public var fileDescriptor: Int32 { self }
+    @inlinable public var fileDescriptor: Int32 { self }
+}
+
+/// Holds a file object that is more than a number.
+@usableFromInline
+final class FileObjectBox: Sendable {
+    @usableFromInline let fileObject: any FileObject
+
+    @inlinable
+    init(_ fileObject: some FileObject) {
+        self.fileObject = fileObject
+    }
+
+    /// `nil` for a number.
+    @inlinable
+    static func of(_ fileObject: some FileObject) -> FileObjectBox? {
+        fileObject is Int32 ? nil : FileObjectBox(fileObject)
+    }
 }

@@ -2,14 +2,25 @@
 ///
 /// The C type is `sel_key`.
 public struct SelectorKey<Data> {
-    /// The object that was registered.
-    public let fileObject: any FileObject
+    /// What was registered, unless that is the descriptor: so a key is copied at little cost.
+    @usableFromInline let box: FileObjectBox?
     /// Its descriptor at the time of registration.
     public let fd: Int32
     /// What it is watched for.
     public let events: EventMask
     /// What was attached to it.
     public let data: Data
+
+    /// The object that was registered.
+    @inlinable public var fileObject: any FileObject { box?.fileObject ?? fd }
+
+    @inlinable
+    init(_ box: FileObjectBox?, fd: Int32, events: EventMask, data: Data) {
+        self.box = box
+        self.fd = fd
+        self.events = events
+        self.data = data
+    }
 }
 
 /// A registered file object that is ready.
@@ -22,6 +33,13 @@ public struct ReadyEvent<Data> {
     public let events: EventMask
     /// Why it is ready beyond the usual; mostly empty.
     public let detail: EventDetail
+
+    @inlinable
+    init(key: SelectorKey<Data>, events: EventMask, detail: EventDetail) {
+        self.key = key
+        self.events = events
+        self.detail = detail
+    }
 }
 
 extension SelectorKey: Sendable where Data: Sendable {}

@@ -6,7 +6,7 @@ import Synchronization
 /// It is a lock whose word also tells whether a thread is waiting in the kernel, meanwhile the lock
 /// is free, and whether a select has something to see to before it may wait. Without contention
 /// each step is one atomic operation; threads that have to sleep do so on a condition variable.
-struct Gate: ~Copyable {
+package struct Gate: ~Copyable {
     /// A thread holds the lock.
     private static let locked: UInt32 = 1
     /// A thread is waiting in the kernel.
@@ -23,7 +23,7 @@ struct Gate: ~Copyable {
     private let mutex: UnsafeMutablePointer<pthread_mutex_t>
     private let changed: UnsafeMutablePointer<pthread_cond_t>
 
-    init() {
+    package init() {
         mutex = .allocate(capacity: 1)
         pthread_mutex_init(mutex, nil)
         changed = .allocate(capacity: 1)
@@ -57,7 +57,7 @@ struct Gate: ~Copyable {
     // MARK: The lock
 
     /// Takes the lock.
-    func lock() {
+    package func lock() {
         if !tryLock() { acquire(clearing: 0) }
     }
 
@@ -71,7 +71,7 @@ struct Gate: ~Copyable {
     ///
     /// - Parameter attention: Whether the next select has something to see to.
     @inline(__always)
-    func unlock(attention: Bool) {
+    package func unlock(attention: Bool = false) {
         if attention || !tryUnlock() {
             release(to: attention ? Gate.attention : 0, keeping: Gate.waiting)
         }

@@ -8,6 +8,8 @@ import CSelectors
 /// the kernel.
 package final class SelectorCore: @unchecked Sendable {
     let gate = Gate()
+    /// Guards what a face keeps beside this; it is taken before ``gate``, and never during a wait.
+    package let faceGate = Gate()
     let backend: any SelectorBackend
     /// The backend's way to wait for long, or one around its `wait`.
     private(set) var quickWait: QuickWait
@@ -18,7 +20,8 @@ package final class SelectorCore: @unchecked Sendable {
     let wakeUp: WakeUp
     /// The backend's name, as a C string that lives forever.
     package let backendName: UnsafePointer<CChar>
-    var table = RegistrationTable()
+    /// The gate guards it, so that nothing else has to.
+    @exclusivity(unchecked) var table = RegistrationTable()
 
     /// The first number whose interest the backend has not been told yet.
     ///
@@ -106,12 +109,14 @@ package final class SelectorCore: @unchecked Sendable {
 
     /// Before a fork: makes sure that no thread is in the middle of a change.
     func prepareFork() {
+        faceGate.lock()
         gate.lock()
     }
 
     /// After a fork, in the parent: goes on.
     func resumeAfterFork() {
         unlock()
+        faceGate.unlock()
     }
 
     /// After a fork, in the child: leaves the kernel set to the parent.
@@ -123,6 +128,7 @@ package final class SelectorCore: @unchecked Sendable {
         sleepers = 0
         changers = 0
         gate.unlockAfterFork(attention: !duties.isEmpty)
+        faceGate.unlockAfterFork(attention: false)
     }
 
     // MARK: Threads

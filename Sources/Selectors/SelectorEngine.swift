@@ -1,0 +1,190 @@
+import CSelectors
+import SelectorsCore
+import Synchronization
+
+/// The part of a selector that does not depend on the type of its data: the core, with errors that
+/// have names, a lock, and room for events.
+///
+/// The other part is inlined into the program, which knows that type, and calls this one.
+@usableFromInline
+final class SelectorEngine: @unchecked Sendable {
+    private let core: SelectorCore
+    /// How many are registered, or were a moment ago.
+    private let count = Atomic<Int>(0)
+    /// The address of an ``EventBuffer`` that no wait has now.
+    private let spare = Atomic<UnsafeMutableRawPointer?>(nil)
+
+    init(_ backend: String?) throws(SelectorError) {
+        do throws(SystemError) {
+            if let list = backend?.utf8CString {
+                core = try list.withUnsafeBufferPointer { list throws(SystemError) in
+                    try BackendRegistry.shared.open(list.baseAddress)
+                }
+            } else {
+                core = try BackendRegistry.shared.open(nil)
+            }
+        } catch {
+            throw SelectorError(BackendError(error))
+        }
+    }
+
+    deinit {
+        if let address = spare.load(ordering: .acquiring) {
+            EventBuffer(address: address).deallocate()
+        }
+    }
+
+    var backend: String { String(cString: core.backendName) }
+
+    /// Takes the lock of what is kept of registrations, which is never held during a wait.
+    @usableFromInline
+    func lock() {
+        core.faceGate.lock()
+    }
+
+    @usableFromInline
+    func unlock() {
+        core.faceGate.unlock()
+    }
+
+    // MARK: Registrations, with the lock held
+
+    @usableFromInline
+    func register(
+        _ fd: Int32, _ events: EventMask, data: UnsafeMutableRawPointer?
+    ) throws(SelectorError) {
+        do throws(SystemError) {
+            try core.register(fd, events: events.rawValue, data: data)
+        } catch {
+            throw SelectorError(error, fd: fd)
+        }
+        count.add(1, ordering: .relaxed)
+    }
+
+    @usableFromInline
+    func modify(
+        _ fd: Int32, _ events: EventMask, data: UnsafeMutableRawPointer?
+    ) throws(SelectorError) {
+        do throws(SystemError) {
+            try core.modify(fd, events: events.rawValue, data: data)
+        } catch {
+            throw SelectorError(error, fd: fd)
+        }
+    }
+
+    @usableFromInline
+    func unregister(_ fd: Int32) throws(SelectorError) {
+        do throws(SystemError) {
+            _ = try core.unregister(fd)
+        } catch {
+            throw SelectorError(error, fd: fd)
+        }
+        count.subtract(1, ordering: .relaxed)
+    }
+
+    // MARK: Waiting
+
+    /// Waits, and gives the events; the caller gives the buffer back by ``finish(_:)``.
+    @usableFromInline
+    func wait(
+        _ timeout: Duration?, _ signals: UnsafePointer<sigset_t>?
+    ) throws(SelectorError) -> EventBuffer {
+        do throws(SystemError) {
+            var buffer = try takeBuffer()
+            let result = core.select(
+                into: buffer.base, max: Int32(clamping: buffer.capacity),
+                timeout: timeout.map(nanoseconds) ?? -1, signals: signals)
+            if result < 0 {
+                giveBack(buffer)
+                try check(result)
+            }
+            buffer.count = Int(result)
+            return buffer
+        } catch {
+            throw SelectorError(error, fd: -1)
+        }
+    }
+
+    /// With the lock held: takes the buffer back, and gives the lock back.
+    @usableFromInline
+    func finish(_ buffer: EventBuffer) {
+        giveBack(buffer)
+        unlock()
+    }
+
+    private func takeBuffer() throws(SystemError) -> EventBuffer {
+        let wanted = count.load(ordering: .relaxed)
+        guard let address = spare.exchange(nil, ordering: .acquiring) else {
+            return try EventBuffer(capacity: wanted)
+        }
+        let buffer = EventBuffer(address: address)
+        if buffer.capacity >= wanted { return buffer }
+        defer { buffer.deallocate() }
+        return try EventBuffer(capacity: max(wanted, 2 * buffer.capacity))
+    }
+
+    private func giveBack(_ buffer: EventBuffer) {
+        let (isFirst, _) = spare.compareExchange(
+            expected: nil, desired: buffer.address, ordering: .releasing)
+        // Another thread had one of its own.
+        if !isFirst { buffer.deallocate() }
+    }
+
+    // MARK: The rest
+
+    /// Gives back the error for a wrong argument, unless the selector is closed, which goes first.
+    @usableFromInline
+    func refusal(_ error: SelectorError) throws(SelectorError) -> SelectorError {
+        try checkOpen()
+        return error
+    }
+
+    @usableFromInline
+    func validate(_ events: EventMask) throws(SelectorError) {
+        if !Interest.isValid(events.rawValue) { throw try refusal(.invalidEvents) }
+    }
+
+    func checkOpen() throws(SelectorError) {
+        try ask { () throws(SystemError) in try core.checkOpen() }
+    }
+
+    func setInterruptible(_ isInterruptible: Bool) throws(SelectorError) {
+        try ask { () throws(SystemError) in try core.setInterruptible(isInterruptible) }
+    }
+
+    func wakeup() throws(SelectorError) {
+        try ask { () throws(SystemError) in try core.wakeup() }
+    }
+
+    func fileno() throws(SelectorError) -> Int32 {
+        try ask { () throws(SystemError) in try core.fileno() }
+    }
+
+    /// The number of registrations; 0 once closed.
+    var registered: Int {
+        Int((try? core.copyKeys(to: nil, max: 0)) ?? 0)
+    }
+
+    func close() {
+        core.close()
+    }
+
+    private func ask<Result>(
+        _ call: () throws(SystemError) -> Result
+    ) throws(SelectorError) -> Result {
+        do throws(SystemError) {
+            return try call()
+        } catch {
+            throw SelectorError(error, fd: -1)
+        }
+    }
+}
+
+/// A duration in whole nanoseconds, rounded up and cut to the range from 0 to `Int64.max`.
+private func nanoseconds(_ duration: Duration) -> Int64 {
+    if duration <= .zero { return 0 }
+    // Before anything is computed: components trap beyond the range of Int64.
+    if duration >= .nanoseconds(Int64.max) { return .max }
+    let (seconds, attoseconds) = duration.components
+    return seconds * 1_000_000_000 + (attoseconds + 999_999_999) / 1_000_000_000
+}
