@@ -67,7 +67,7 @@ PLATFORM_INLINE void platform_set_errno(int value) {
 }
 
 /* -errno, with errno as `saved` again. Not inlined, so that nothing is kept for it in registers. */
-static __attribute__((noinline, unused)) int platform_failure(int saved) {
+static __attribute__((noinline, cold, unused)) int platform_failure(int saved) {
     int result = -errno;
     errno = saved;
     return result;
@@ -109,6 +109,19 @@ PLATFORM_INLINE int platform_check_open(int fd) {
     int saved = errno;
     int result = platform_result(fcntl(fd, F_GETFD), saved);
     return result < 0 ? result : 0;
+}
+
+/*
+ * The low (0) or the high half (1) of a token. They are loaded apart, which takes fewer instructions
+ * than to load it and to take it apart.
+ */
+PLATFORM_INLINE uint32_t platform_token_half(const sel_backend_event *event, int which) {
+    uint32_t half;
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    which = 1 - which;
+#endif
+    memcpy(&half, (const char *)event + offsetof(sel_backend_event, token) + 4 * which, sizeof half);
+    return half;
 }
 
 /*
@@ -241,9 +254,9 @@ PLATFORM_INLINE int platform_epoll_wait(int epfd, sel_backend_event *events, int
     return platform_result(epoll_wait(epfd, (struct epoll_event *)events, max, timeout_ms), saved);
 }
 
-/* epoll_wait without a limit, as a QuickWait. */
-static inline int platform_epoll_wait_forever(void *context, sel_backend_event *events, int max) {
-    return platform_epoll_wait((int)(intptr_t)context, events, max, -1);
+/* Likewise without a limit, and without seeing to an error: -1 then, and platform_failure() is to. */
+PLATFORM_INLINE int platform_epoll_wait_plainly(int epfd, sel_backend_event *events, int max) {
+    return epoll_wait(epfd, (struct epoll_event *)events, max, -1);
 }
 
 PLATFORM_INLINE int platform_epoll_pwait2(int epfd, sel_backend_event *events, int max,
@@ -293,6 +306,12 @@ PLATFORM_INLINE int platform_replace(int fd, int number) {
 }
 
 #else
+
+PLATFORM_INLINE int platform_epoll_wait_plainly(int epfd, sel_backend_event *events, int max) {
+    (void)epfd, (void)events, (void)max;
+    errno = ENOSYS;
+    return -1;
+}
 
 /* No ppoll: its callers fall back to poll, in milliseconds. */
 PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,

@@ -58,7 +58,18 @@ package struct Gate: ~Copyable {
 
     /// Takes the lock.
     package func lock() {
-        if !tryLock() { acquire(clearing: 0) }
+        if !tryLock() { lockInUse() }
+    }
+
+    /// Takes the lock where it has just turned out that somebody is here, or that there is something
+    /// to see to; the holder knows that, too, and tells it when he gives the lock back.
+    @inline(__always)
+    func lockInUse() {
+        if !state.compareExchange(
+            expected: Gate.attention, desired: Gate.locked, ordering: .acquiring
+        ).exchanged {
+            acquire(clearing: 0)
+        }
     }
 
     /// Gives the lock back if nobody sleeps for it and there is nothing to see to.
@@ -72,8 +83,11 @@ package struct Gate: ~Copyable {
     /// - Parameter attention: Whether the next select has something to see to.
     @inline(__always)
     package func unlock(attention: Bool = false) {
-        if attention || !tryUnlock() {
-            release(to: attention ? Gate.attention : 0, keeping: Gate.waiting)
+        let rest = attention ? Gate.attention : 0
+        if !state.compareExchange(
+            expected: Gate.locked, desired: rest, ordering: .releasing
+        ).exchanged {
+            release(to: rest, keeping: Gate.waiting)
         }
     }
 

@@ -23,14 +23,30 @@ package enum Interest {
             && events & (exclusive | priority) != exclusive | priority
     }
 
-    /// Tells whether a mask asks for a mode that may end with the first report.
+    /// Tells whether a mask asks for reading, writing or both, and for nothing else.
     @inline(__always)
-    static func mayEnd(_ events: UInt32) -> Bool {
-        events & (oneShot | edge) != 0
+    static func isUsual(_ events: UInt32) -> Bool {
+        events &- 1 < read | write
+    }
+
+    /// Tells whether a report that is plain is an event as it is: not where a mode may end with it,
+    /// nor where a bit stands for something else.
+    @inline(__always)
+    static func isPlain(interest: UInt32) -> Bool {
+        interest & (oneShot | edge | priority) == 0
     }
 
     /// The mask that a backend is asked to watch.
+    @inline(__always)
     static func pollMask(_ events: UInt32) -> UInt32 {
+        guard isUsual(events) else { return fullPollMask(events) }
+        // The divisors are powers of two: this compiles to shifts.
+        return (events & read) &* (PollMask.read | PollMask.readHangup)
+            | (events & write) / write &* PollMask.write
+    }
+
+    @inline(never)
+    private static func fullPollMask(_ events: UInt32) -> UInt32 {
         var mask: UInt32 = 0
         if events & read != 0 { mask |= PollMask.read }
         // What is exclusive never has the cause read hang-up, for epoll does not take it then.
@@ -48,12 +64,11 @@ package enum Interest {
         mask & ~(PollMask.read | PollMask.write) == 0
     }
 
-    /// What a plain mask means for who asked for `interest`: 0 where it is none of his business.
+    /// What a plain mask means for a plain `interest`: 0 where it is none of his business who asked.
     @inline(__always)
     static func readiness(_ mask: UInt32, interest: UInt32) -> UInt32 {
-        // The divisors are powers of two: this compiles to shifts.
-        ((mask & PollMask.read) / PollMask.read &* read
-            | (mask & PollMask.write) / PollMask.write &* write) & interest
+        // The bits move to their places; what comes to others is not of a plain interest.
+        (mask / (PollMask.read / read) | mask / (PollMask.write / write)) & interest
     }
 
     /// What any mask means for who asked for `interest`: an error or a hang-up wakes all that was

@@ -79,6 +79,12 @@ struct RegistrationTable: ~Copyable {
             ? registration : nil
     }
 
+    /// All places, for who looks at many; it is good until the next change.
+    @inline(__always)
+    var all: UnsafeBufferPointer<Registration> {
+        UnsafeBufferPointer(start: registrations.base, count: registrations.capacity)
+    }
+
     /// What a backend is to give back with each event of a number: the number and its generation.
     @inline(__always)
     func token(_ fd: Int32) -> UInt64 {

@@ -17,7 +17,7 @@ extension SelectorCore {
         }
         let registration = table.at(fd)
         guard registration.pointee.interest == 0 else { throw SystemError(EEXIST) }
-        try rebuildIfNeeded()
+        if duties.contains(.rebuild) { try rebuildIfNeeded() }
         try watch(fd, events)
         registration.pointee.data = data
         registration.pointee.interest = events
@@ -65,7 +65,13 @@ extension SelectorCore {
         return try find(fd)
     }
 
+    @inline(__always)
     private func validate(_ fd: Int32, _ events: UInt32) throws(SystemError) {
+        if fd < 0 || !Interest.isUsual(events) { try validateInFull(fd, events) }
+    }
+
+    @inline(never)
+    private func validateInFull(_ fd: Int32, _ events: UInt32) throws(SystemError) {
         guard fd >= 0, Interest.isValid(events) else { throw SystemError(EINVAL) }
         if events & Interest.edge != 0 && !capabilities.contains(.edge)
             || events & Interest.exclusive != 0 && !capabilities.contains(.exclusive)

@@ -20,13 +20,19 @@ extension SelectorCore {
                 self, into: events, max: max, timeout: timeout, signals: signals)
         }
         let reports = SelectorCore.place(for: max, in: events)
-        let reported = quickWait.function(quickWait.context, reports, max)
+        guard epoll >= 0 else {
+            return SelectorCore.waitByBackend(self, reports: reports, events: events, max: max)
+        }
+        let saved = platform_errno()
+        let reported = platform_epoll_wait_plainly(epoll, reports, max)
         guard reported > 0 && gate.tryEndWait() else {
-            return SelectorCore.goOn(self, after: reported, reports: reports, events: events)
+            return SelectorCore.goOn(
+                self, after: reported, saved: saved, reports: reports, events: events)
         }
         var (left, report, event) = (reported, reports, events)
+        let registrations = table.all
         repeat {
-            guard deliverPlainly(report.pointee, to: event) else {
+            guard deliverPlainly(report, to: event, of: registrations) else {
                 return SelectorCore.deliverRest(
                     self, left, of: reported, from: report, to: event)
             }
@@ -47,9 +53,36 @@ extension SelectorCore {
         return core.selectInFull(into: events, max: max, timeout: timeout, signals: signals)
     }
 
-    /// A select whose quick wait has found nothing, or has failed, or not been alone.
+    /// A select whose plain wait has found nothing, or has failed, or not been alone; `saved` is what
+    /// errno was before.
     @inline(never)
     private static func goOn(
+        _ core: SelectorCore, after reported: Int32, saved: Int32,
+        reports: UnsafeMutablePointer<BackendEvent>, events: UnsafeMutablePointer<sel_event>
+    ) -> Int32 {
+        endWait(
+            core, after: reported < 0 ? platform_failure(saved) : reported, reports: reports,
+            events: events)
+    }
+
+    /// A select without a limit over a backend that is no epoll.
+    @inline(never)
+    private static func waitByBackend(
+        _ core: SelectorCore, reports: UnsafeMutablePointer<BackendEvent>,
+        events: UnsafeMutablePointer<sel_event>, max: Int32
+    ) -> Int32 {
+        let reported: Int32
+        do throws(SystemError) {
+            reported = try core.backend.wait(into: reports, max: max, timeout: -1, signals: nil)
+        } catch {
+            reported = 0 &- error.code
+        }
+        return endWait(core, after: reported, reports: reports, events: events)
+    }
+
+    /// Ends a wait with so many reports or a negative errno value, and the select if there is
+    /// something to return.
+    private static func endWait(
         _ core: SelectorCore, after reported: Int32, reports: UnsafeMutablePointer<BackendEvent>,
         events: UnsafeMutablePointer<sel_event>
     ) -> Int32 {
@@ -82,19 +115,6 @@ extension SelectorCore {
         if !core.duties.isEmpty { core.settle() }
         core.unlock()
         return count
-    }
-
-    /// Waits as the backend does, for one without a quick way.
-    static let waitByBackend: QuickWait.Function = { context, events, max in
-        guard let context, let events else { return 0 &- EFAULT }
-        // SAFETY: the context is the core, which calls this.
-        return Unmanaged<SelectorCore>.fromOpaque(context)._withUnsafeGuaranteedRef { core in
-            do throws(SystemError) {
-                return try core.backend.wait(into: events, max: max, timeout: -1, signals: nil)
-            } catch {
-                return 0 &- error.code
-            }
-        }
     }
 
     /// The whole of select: with duties, with a deadline, and again after a wait that gave nothing.
@@ -200,8 +220,9 @@ extension SelectorCore {
         to events: UnsafeMutablePointer<sel_event>
     ) -> Int32 {
         var (left, report, event) = (reported, reports, events)
+        let registrations = table.all
         while left > 0 {
-            if deliverPlainly(report.pointee, to: event) {
+            if deliverPlainly(report, to: event, of: registrations) {
                 event += 1
             } else {
                 event = deliverInFull(report.pointee, to: event)
@@ -216,17 +237,23 @@ extension SelectorCore {
     /// was asked, by what stays registered as it is.
     @inline(__always)
     private func deliverPlainly(
-        _ report: BackendEvent, to event: UnsafeMutablePointer<sel_event>
+        _ report: UnsafeMutablePointer<BackendEvent>, to event: UnsafeMutablePointer<sel_event>,
+        of registrations: UnsafeBufferPointer<Registration>
     ) -> Bool {
-        guard Interest.isPlain(report.mask), let registration = table.find(token: report.token)
-        else { return false }
+        let mask = report.pointee.mask
+        let (fd, generation) = (
+            platform_token_half(report, 0), platform_token_half(report, 1)
+        )
+        guard Interest.isPlain(mask), Int(fd) < registrations.count else { return false }
+        let registration = registrations.baseAddress.unsafelyUnwrapped + Int(fd)
         let interest = registration.pointee.interest
-        let readiness = Interest.readiness(report.mask, interest: interest)
-        if Interest.mayEnd(interest) || readiness == 0 { return false }
+        let readiness = Interest.readiness(mask, interest: interest)
+        guard registration.pointee.generation == generation, Interest.isPlain(interest: interest),
+            readiness != 0
+        else { return false }
         event.pointee = sel_event(
             key: sel_key(
-                fd: Int32(truncatingIfNeeded: report.token), events: interest,
-                data: registration.pointee.data),
+                fd: Int32(bitPattern: fd), events: interest, data: registration.pointee.data),
             events: readiness, detail: 0)
         return true
     }

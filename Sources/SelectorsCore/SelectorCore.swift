@@ -11,8 +11,8 @@ package final class SelectorCore: @unchecked Sendable {
     /// Guards what a face keeps beside this; it is taken before ``gate``, and never during a wait.
     package let faceGate = Gate()
     let backend: any SelectorBackend
-    /// The backend's way to wait for long, or one around its `wait`.
-    private(set) var quickWait: QuickWait
+    /// The backend's ``SelectorBackend/epoll``, or -1.
+    let epoll: Int32
     /// What the backend can do.
     ///
     /// Where the kernel does not see a change during a wait, the waiting thread is woken first.
@@ -87,12 +87,10 @@ package final class SelectorCore: @unchecked Sendable {
         capabilities: BackendCapabilities, wakeUp: consuming WakeUp
     ) {
         self.backend = backend
-        quickWait = QuickWait(SelectorCore.waitByBackend, context: nil)
+        epoll = backend.epoll ?? -1
         self.capabilities = capabilities
         self.wakeUp = wakeUp
         backendName = name
-        let context = Unmanaged.passUnretained(self).toOpaque()
-        quickWait = backend.quickWait ?? QuickWait(SelectorCore.waitByBackend, context: context)
         OpenCores.shared.add(self)
     }
 
@@ -184,8 +182,11 @@ package final class SelectorCore: @unchecked Sendable {
     }
 
     /// Takes the lock at a moment at which the set may be changed.
+    @inline(__always)
     func lockForChange() throws(SystemError) {
-        gate.lock()
+        // Then it is neither closed nor waited in.
+        if gate.tryLock() { return }
+        gate.lockInUse()
         if duties.contains(.close) || (gate.isWaiting && !capabilities.contains(.concurrent)) {
             try awaitTurnToChange()
         }

@@ -71,11 +71,7 @@
             try check(platform_replace(fresh, epfd))
         }
 
-        var quickWait: QuickWait? {
-            QuickWait(
-                platform_epoll_wait_forever, context: UnsafeMutableRawPointer(bitPattern: Int(epfd))
-            )
-        }
+        var epoll: Int32? { epfd }
 
         func wait(
             into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
