@@ -48,28 +48,28 @@ package struct Gate: ~Copyable {
         state.compareExchange(expected: 0, desired: Gate.waiting, ordering: .acquiring).exchanged
     }
 
-    /// Takes the lock if nobody is here and there is nothing to see to.
-    @inline(__always)
-    func tryLock() -> Bool {
-        state.compareExchange(expected: 0, desired: Gate.locked, ordering: .acquiring).exchanged
-    }
-
     // MARK: The lock
 
     /// Takes the lock.
     package func lock() {
-        if !tryLock() { lockInUse() }
+        _ = lockAndLook()
     }
 
-    /// Takes the lock where it has just turned out that somebody is here, or that there is something
-    /// to see to; the holder knows that, too, and tells it when he gives the lock back.
+    /// Takes the lock, and tells whether somebody may be here, or there may be something to see to.
+    ///
+    /// Whoever holds the lock knows that, too, and tells it when he gives the lock back.
     @inline(__always)
-    func lockInUse() {
-        if !state.compareExchange(
-            expected: Gate.attention, desired: Gate.locked, ordering: .acquiring
-        ).exchanged {
-            acquire(clearing: 0)
+    func lockAndLook() -> Bool {
+        let before = state.load(ordering: .relaxed)
+        if before & ~Gate.attention == 0
+            && state.compareExchange(
+                expected: before, desired: Gate.locked, ordering: .acquiring
+            ).exchanged
+        {
+            return before != 0
         }
+        acquire(clearing: 0)
+        return true
     }
 
     /// Gives the lock back if nobody sleeps for it and there is nothing to see to.

@@ -29,13 +29,6 @@ package enum Interest {
         events &- 1 < read | write
     }
 
-    /// Tells whether a report that is plain is an event as it is: not where a mode may end with it,
-    /// nor where a bit stands for something else.
-    @inline(__always)
-    static func isPlain(interest: UInt32) -> Bool {
-        interest & (oneShot | edge | priority) == 0
-    }
-
     /// The mask that a backend is asked to watch.
     @inline(__always)
     static func pollMask(_ events: UInt32) -> UInt32 {
@@ -58,17 +51,22 @@ package enum Interest {
         return mask
     }
 
-    /// Tells whether a reported mask speaks of data alone, and not of something rarer.
+    /// The bits of a reported mask that make it more than data to read or room to write as was
+    /// asked; all, where a mode may end with the report, or a priority be meant.
     @inline(__always)
-    static func isPlain(_ mask: UInt32) -> Bool {
-        mask & ~(PollMask.read | PollMask.write) == 0
+    static func unusualMask(_ interest: UInt32) -> UInt32 {
+        if interest & (edge | oneShot | priority) != 0 { return .max }
+        // The divisors are powers of two: this compiles to shifts.
+        return
+            ~((interest & read) / read &* PollMask.read
+            | (interest & write) / write &* PollMask.write)
     }
 
-    /// What a plain mask means for a plain `interest`: 0 where it is none of his business who asked.
+    /// What a mask means that has nothing unusual: 0 for an empty one.
     @inline(__always)
-    static func readiness(_ mask: UInt32, interest: UInt32) -> UInt32 {
-        // The bits move to their places; what comes to others is not of a plain interest.
-        (mask / (PollMask.read / read) | mask / (PollMask.write / write)) & interest
+    static func plainReadiness(_ mask: UInt32) -> UInt32 {
+        // The bits move to their places.
+        (mask / (PollMask.read / read) | mask / (PollMask.write / write)) & (read | write)
     }
 
     /// What any mask means for who asked for `interest`: an error or a hang-up wakes all that was

@@ -6,8 +6,11 @@ import CPlatform
 struct Registration: BitwiseCopyable {
     /// The caller's own.
     var data: UnsafeMutableRawPointer?
-    /// What is watched for; 0: not registered.
-    var interest: UInt32
+    /// What ``interest`` is kept in.
+    private var asked: UInt16
+    /// The bits of a report that make it another than a plain one: all but those for data that was
+    /// asked for, and where there is more to be done, or to be told, all.
+    private(set) var unusual: UInt16
     /// Goes up at each unregistration, so that a token tells an old registration from this one.
     var generation: UInt32
     /// The interest that the backend was last told; 0: it does not watch the number.
@@ -27,6 +30,16 @@ struct Registration: BitwiseCopyable {
         static let refused = Flags(rawValue: 2)
         /// It was reported and is not to be again before it is modified.
         static let disarmed = Flags(rawValue: 4)
+    }
+
+    /// What is watched for; 0: not registered.
+    @inline(__always)
+    var interest: UInt32 {
+        get { UInt32(asked) }
+        set {
+            asked = UInt16(truncatingIfNeeded: newValue)
+            unusual = UInt16(truncatingIfNeeded: Interest.unusualMask(newValue))
+        }
     }
 
     /// The interest that the backend is to have; 0: it is to watch the number no more.

@@ -244,16 +244,16 @@ extension SelectorCore {
         let (fd, generation) = (
             platform_token_half(report, 0), platform_token_half(report, 1)
         )
-        guard Interest.isPlain(mask), Int(fd) < registrations.count else { return false }
+        guard Int(fd) < registrations.count else { return false }
         let registration = registrations.baseAddress.unsafelyUnwrapped + Int(fd)
-        let interest = registration.pointee.interest
-        let readiness = Interest.readiness(mask, interest: interest)
-        guard registration.pointee.generation == generation, Interest.isPlain(interest: interest),
-            readiness != 0
+        let readiness = Interest.plainReadiness(mask)
+        guard registration.pointee.generation == generation,
+            UInt16(truncatingIfNeeded: mask) & registration.pointee.unusual == 0, readiness != 0
         else { return false }
         event.pointee = sel_event(
             key: sel_key(
-                fd: Int32(bitPattern: fd), events: interest, data: registration.pointee.data),
+                fd: Int32(bitPattern: fd), events: registration.pointee.interest,
+                data: registration.pointee.data),
             events: readiness, detail: 0)
         return true
     }

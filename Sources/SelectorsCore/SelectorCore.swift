@@ -184,9 +184,7 @@ package final class SelectorCore: @unchecked Sendable {
     /// Takes the lock at a moment at which the set may be changed.
     @inline(__always)
     func lockForChange() throws(SystemError) {
-        // Then it is neither closed nor waited in.
-        if gate.tryLock() { return }
-        gate.lockInUse()
+        guard gate.lockAndLook() else { return }
         if duties.contains(.close) || (gate.isWaiting && !capabilities.contains(.concurrent)) {
             try awaitTurnToChange()
         }

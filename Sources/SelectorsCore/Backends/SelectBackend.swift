@@ -17,30 +17,41 @@ final class SelectBackend: SelectorBackend {
         /// A bit for each number.
         private(set) var members = Buffer<Word>()
         /// The copy that the kernel writes its answer into.
-        private(set) var ready = Buffer<Word>()
+        private var ready = Buffer<Word>()
+        private var count = 0
 
         mutating func reserve(_ words: Int) throws(SystemError) {
             try members.reserve(words)
             try ready.reserve(words)
         }
 
-        func set(_ fd: Int32, to isMember: Bool) {
+        mutating func set(_ fd: Int32, to isMember: Bool) {
             let word = members.at(Int(fd) / Word.bitWidth)
             let bit: Word = 1 << Word(Int(fd) % Word.bitWidth)
-            if isMember { word.pointee |= bit } else { word.pointee &= ~bit }
+            if (word.pointee & bit != 0) == isMember { return }
+            word.pointee ^= bit
+            count += isMember ? 1 : -1
         }
 
         func contains(_ fd: Int32) -> Bool {
             members[Int(fd) / Word.bitWidth] >> (Int(fd) % Word.bitWidth) & 1 != 0
         }
 
+        /// What the kernel is given: `nil` where there are no members, which spares it the look.
+        var question: UnsafeMutablePointer<Word>? { count > 0 ? ready.base : nil }
+
+        /// What the kernel has left there.
+        func answer(_ word: Int) -> Word { count > 0 ? ready[word] : 0 }
+
         /// Asks about all members.
         func prepare(_ words: Int) {
+            guard count > 0 else { return }
             for word in 0..<words { ready[word] = members[word] }
         }
 
-        func removeAll(_ words: Int) {
+        mutating func removeAll(_ words: Int) {
             for word in 0..<words { members[word] = 0 }
+            count = 0
         }
     }
 
@@ -134,7 +145,7 @@ final class SelectBackend: SelectorBackend {
             var time = Timeout.timespec(max(timeout, 0))
             let result = withUnsafePointer(to: &time) {
                 platform_pselect(
-                    count, reading.ready.base, writing.ready.base, urgent.ready.base,
+                    count, reading.question, writing.question, urgent.question,
                     timeout < 0 ? nil : $0, signals)
             }
             // select(2) cannot exchange the signal mask in one step with the wait.
@@ -144,7 +155,7 @@ final class SelectBackend: SelectorBackend {
         var time = Timeout.timeval(max(timeout, 0))
         return withUnsafeMutablePointer(to: &time) {
             platform_select(
-                count, reading.ready.base, writing.ready.base, urgent.ready.base,
+                count, reading.question, writing.question, urgent.question,
                 timeout < 0 ? nil : $0)
         }
     }
@@ -156,7 +167,7 @@ final class SelectBackend: SelectorBackend {
         var asked = 0
         var start = 0
         for word in 0..<words {
-            var bits = reading.ready[word] | writing.ready[word] | urgent.ready[word]
+            var bits = reading.answer(word) | writing.answer(word) | urgent.answer(word)
             while bits != 0 {
                 let bit = bits.trailingZeroBitCount
                 bits &= bits &- 1
