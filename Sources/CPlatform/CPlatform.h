@@ -241,6 +241,9 @@ PLATFORM_INLINE int platform_epoll_create(void) {
     return platform_result(epoll_create1(EPOLL_CLOEXEC), saved);
 }
 
+#define PLATFORM_EPOLL_ADD EPOLL_CTL_ADD
+#define PLATFORM_EPOLL_REMOVE EPOLL_CTL_DEL
+
 PLATFORM_INLINE int platform_epoll_ctl(int epfd, int operation, int fd, uint32_t mask,
                                        uint64_t token) {
     int saved = errno;
@@ -306,6 +309,15 @@ PLATFORM_INLINE int platform_replace(int fd, int number) {
 }
 
 #else
+
+#define PLATFORM_EPOLL_ADD 0
+#define PLATFORM_EPOLL_REMOVE 0
+
+PLATFORM_INLINE int platform_epoll_ctl(int epfd, int operation, int fd, uint32_t mask,
+                                       uint64_t token) {
+    (void)epfd, (void)operation, (void)fd, (void)mask, (void)token;
+    return -ENOSYS;
+}
 
 PLATFORM_INLINE int platform_epoll_wait_plainly(int epfd, sel_backend_event *events, int max) {
     (void)epfd, (void)events, (void)max;

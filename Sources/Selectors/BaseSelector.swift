@@ -328,7 +328,8 @@ public class BaseSelector<Data> {
         _ signals: UnsafePointer<sigset_t>?
     ) throws(SelectorError) {
         let reports = try engine.wait(timeout, signals)
-        ready.removeAll(keepingCapacity: true)
+        // One by one is quicker than all at once.
+        for _ in 0..<ready.count { ready.removeLast() }
         ready.reserveCapacity(reports.count)
         engine.lock()
         for index in 0..<reports.count {

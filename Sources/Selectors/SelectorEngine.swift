@@ -11,7 +11,7 @@ final class SelectorEngine: @unchecked Sendable {
     private let core: SelectorCore
     /// How many are registered, or were a moment ago.
     private let count = Atomic<Int>(0)
-    /// The address of an ``EventBuffer`` that no wait has now.
+    /// The address of an ``EventBuffer`` that no wait has now; it is stored with the lock held.
     private let spare = Atomic<UnsafeMutableRawPointer?>(nil)
 
     init(_ backend: String?) throws(SelectorError) {
@@ -95,7 +95,8 @@ final class SelectorEngine: @unchecked Sendable {
                 into: buffer.base, max: Int32(clamping: buffer.capacity),
                 timeout: timeout.map(nanoseconds) ?? -1, signals: signals)
             if result < 0 {
-                giveBack(buffer)
+                lock()
+                finish(buffer)
                 try check(result)
             }
             buffer.count = Int(result)
@@ -108,7 +109,12 @@ final class SelectorEngine: @unchecked Sendable {
     /// With the lock held: takes the buffer back, and gives the lock back.
     @usableFromInline
     func finish(_ buffer: EventBuffer) {
-        giveBack(buffer)
+        if spare.load(ordering: .relaxed) == nil {
+            spare.store(buffer.address, ordering: .releasing)
+        } else {
+            // Another thread had one of its own.
+            buffer.deallocate()
+        }
         unlock()
     }
 
@@ -121,13 +127,6 @@ final class SelectorEngine: @unchecked Sendable {
         if buffer.capacity >= wanted { return buffer }
         defer { buffer.deallocate() }
         return try EventBuffer(capacity: max(wanted, 2 * buffer.capacity))
-    }
-
-    private func giveBack(_ buffer: EventBuffer) {
-        let (isFirst, _) = spare.compareExchange(
-            expected: nil, desired: buffer.address, ordering: .releasing)
-        // Another thread had one of its own.
-        if !isFirst { buffer.deallocate() }
     }
 
     // MARK: The rest

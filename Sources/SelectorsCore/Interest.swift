@@ -62,11 +62,12 @@ package enum Interest {
             | (interest & write) / write &* PollMask.write)
     }
 
-    /// What a mask means that has nothing unusual: 0 for an empty one.
+    /// What a mask means that has nothing unusual: 0 for an empty one, and where nothing is
+    /// registered.
     @inline(__always)
-    static func plainReadiness(_ mask: UInt32) -> UInt32 {
-        // The bits move to their places.
-        (mask / (PollMask.read / read) | mask / (PollMask.write / write)) & (read | write)
+    static func plainReadiness(_ mask: UInt32, interest: UInt32) -> UInt32 {
+        // The bits move to their places; what comes to others is not of such an interest.
+        (mask / (PollMask.read / read) | mask / (PollMask.write / write)) & interest
     }
 
     /// What any mask means for who asked for `interest`: an error or a hang-up wakes all that was

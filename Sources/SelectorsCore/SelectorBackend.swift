@@ -124,8 +124,9 @@ public protocol SelectorBackend: AnyObject {
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32
 
-    /// The descriptor of an epoll, if all that `wait` does without a limit is to wait for it: the
-    /// engine then does so itself, which takes a tenth fewer instructions; or `nil`, as by default.
+    /// The descriptor of an epoll, if all that `add`, `remove` and, without a limit, `wait` do is to
+    /// call epoll_ctl and epoll_wait, as long as these do not fail: the engine then does so itself,
+    /// which takes a tenth fewer instructions. Or `nil`, as by default.
     ///
     /// It stays the same until `close`.
     var epoll: Int32? { get }

@@ -5,13 +5,27 @@ extension SelectorCore {
     /// Has the backend watch a number, or, where it cannot, poll(2).
     ///
     /// If it throws, nobody watches it.
+    @inline(__always)
     func watch(_ fd: Int32, _ events: UInt32) throws(SystemError) {
         let registration = table.at(fd)
         registration.pointee.flags.formIntersection(.changed)
-        registration.pointee.installed = 0
+        if epoll >= 0
+            && platform_epoll_ctl(
+                epoll, PLATFORM_EPOLL_ADD, fd, Interest.pollMask(events), table.token(fd)) == 0
+        {
+            registration.pointee.installed = UInt16(truncatingIfNeeded: events)
+        } else {
+            registration.pointee.installed = 0
+            try watchByBackend(fd, events)
+        }
+    }
+
+    /// Likewise, with all that may go wrong.
+    @inline(never)
+    private func watchByBackend(_ fd: Int32, _ events: UInt32) throws(SystemError) {
         do throws(SystemError) {
             try backend.add(fd, mask: Interest.pollMask(events), token: table.token(fd))
-            registration.pointee.installed = UInt16(truncatingIfNeeded: events)
+            table.at(fd).pointee.installed = UInt16(truncatingIfNeeded: events)
         } catch {
             guard error.code == EPERM else { throw error }
             try pollRefused(fd, events)
@@ -40,12 +54,22 @@ extension SelectorCore {
     }
 
     /// Takes a number out of the kernel set, or notes that its file may be left behind there.
+    @inline(__always)
     func unwatch(_ fd: Int32) {
         let registration = table.at(fd)
         if registration.pointee.installed == 0 { return }
         registration.pointee.installed = 0
         if registration.pointee.flags.contains(.refused) { return releaseRefused(fd) }
         renewToken(fd)
+        if epoll >= 0 {
+            if platform_epoll_ctl(epoll, PLATFORM_EPOLL_REMOVE, fd, 0, 0) < 0 { leaveBehind(fd) }
+        } else {
+            unwatchByBackend(fd)
+        }
+    }
+
+    @inline(never)
+    private func unwatchByBackend(_ fd: Int32) {
         do throws(SystemError) {
             try backend.remove(fd)
         } catch {

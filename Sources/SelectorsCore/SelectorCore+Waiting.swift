@@ -246,14 +246,14 @@ extension SelectorCore {
         )
         guard Int(fd) < registrations.count else { return false }
         let registration = registrations.baseAddress.unsafelyUnwrapped + Int(fd)
-        let readiness = Interest.plainReadiness(mask)
+        let interest = registration.pointee.interest
+        let readiness = Interest.plainReadiness(mask, interest: interest)
         guard registration.pointee.generation == generation,
             UInt16(truncatingIfNeeded: mask) & registration.pointee.unusual == 0, readiness != 0
         else { return false }
         event.pointee = sel_event(
             key: sel_key(
-                fd: Int32(bitPattern: fd), events: registration.pointee.interest,
-                data: registration.pointee.data),
+                fd: Int32(bitPattern: fd), events: interest, data: registration.pointee.data),
             events: readiness, detail: 0)
         return true
     }

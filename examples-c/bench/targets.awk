@@ -16,9 +16,11 @@ function judge(what, figure, target, unit) {
         figure <= target ? "yes" : "no"
 }
 
-# The slope from 1 to 65 ready: ns of each further event.
+# The slope from 1 to 1000 ready, or to 65 where there is no more: ns of each further event.
 function event(contestant,    one, many) {
     one = row("dispatch", 1000, 1, contestant)
+    many = row("dispatch", 1000, 1000, contestant)
+    if (many in median) return (median[many] - median[one]) / 999
     many = row("dispatch", 1000, 65, contestant)
     return (one in median) && (many in median) ? (median[many] - median[one]) / 64 : ""
 }

@@ -55,24 +55,28 @@ final class PollBackend: SelectorBackend {
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
         let ready = try check(poll(timeout, signals))
-        var found: Int32 = 0
-        var slot = cursor < count ? cursor : 0
+        if ready == 0 { return 0 }
+        let first = cursor < count ? cursor : 0
         cursor = 0
-        while found < ready {
-            let mask = slots.at(slot).pointee.revents
+        let wanted = min(ready, max)
+        let (slots, tokens) = (slots.at(0), tokens.at(0))
+        var event = events
+        let end = events + Int(wanted)
+        var slot = first
+        while true {
+            let mask = slots[slot].revents
             if mask != 0 {
-                if found == max {
-                    cursor = slot
-                    break
-                }
-                events[Int(found)] = BackendEvent(
+                if event == end { break }
+                event.pointee = BackendEvent(
                     mask: UInt32(UInt16(bitPattern: mask)), token: tokens[slot])
-                found += 1
+                event += 1
+                if event == end && ready == wanted { return wanted }
             }
             slot += 1
             if slot == count { slot = 0 }
         }
-        return found
+        cursor = slot
+        return wanted
     }
 
     private func poll(_ timeout: Int64, _ signals: UnsafePointer<sigset_t>?) -> Int32 {
