@@ -120,7 +120,8 @@ PLATFORM_INLINE uint32_t platform_token_half(const sel_backend_event *event, int
 #if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
     which = 1 - which;
 #endif
-    memcpy(&half, (const char *)event + offsetof(sel_backend_event, token) + 4 * which, sizeof half);
+    memcpy(&half, (const char *)event + offsetof(sel_backend_event, token) + 4 * which,
+           sizeof half);
     return half;
 }
 
