@@ -44,7 +44,7 @@ final class SelectorEngine: @unchecked Sendable {
 
     @usableFromInline
     func unlock() {
-        core.faceGate.unlock()
+        core.faceGate.unlock(attention: false)
     }
 
     // MARK: Registrations, with the lock held
@@ -118,15 +118,15 @@ final class SelectorEngine: @unchecked Sendable {
         unlock()
     }
 
+    @inline(__always)
     private func takeBuffer() throws(SystemError) -> EventBuffer {
         let wanted = count.load(ordering: .relaxed)
-        guard let address = spare.exchange(nil, ordering: .acquiring) else {
-            return try EventBuffer(capacity: wanted)
+        if let address = spare.exchange(nil, ordering: .acquiring) {
+            let buffer = EventBuffer(address: address)
+            if buffer.capacity >= wanted { return buffer }
+            buffer.deallocate()
         }
-        let buffer = EventBuffer(address: address)
-        if buffer.capacity >= wanted { return buffer }
-        defer { buffer.deallocate() }
-        return try EventBuffer(capacity: max(wanted, 2 * buffer.capacity))
+        return try EventBuffer(capacity: wanted + wanted / 2)
     }
 
     // MARK: The rest

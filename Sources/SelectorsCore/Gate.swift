@@ -82,7 +82,7 @@ package struct Gate: ~Copyable {
     ///
     /// - Parameter attention: Whether the next select has something to see to.
     @inline(__always)
-    package func unlock(attention: Bool = false) {
+    package func unlock(attention: Bool) {
         let rest = attention ? Gate.attention : 0
         if !state.compareExchange(
             expected: Gate.locked, desired: rest, ordering: .releasing

@@ -114,7 +114,7 @@ package final class SelectorCore: @unchecked Sendable {
     /// After a fork, in the parent: goes on.
     func resumeAfterFork() {
         unlock()
-        faceGate.unlock()
+        faceGate.unlock(attention: false)
     }
 
     /// After a fork, in the child: leaves the kernel set to the parent.
