@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs the benchmarks, and leaves the tables, the figures (CSV) and, with gnuplot, plots in a folder.
+# Runs the benchmarks, and leaves in a folder: results.txt (tables), results.csv (all figures),
+# results.md (the table of the README) and, with gnuplot, plots (SVG).
 #
 #     bench.sh quick|full DRIVER FOLDER 'NAME: COMMAND' ...    as driver.c takes them
 set -eu
@@ -16,6 +17,7 @@ here=$(dirname "$0")
 
 "$driver" "$effort" "$folder/results.csv" "$@" >"$folder/results.txt"
 awk -f "$here/targets.awk" "$folder/results.csv" >>"$folder/results.txt"
+awk -f "$here/table.awk" "$folder/results.csv" >"$folder/results.md"
 cat "$folder/results.txt"
 if command -v gnuplot >/dev/null; then
     gnuplot -e "folder = '$folder'" "$here/plot.gp"

@@ -1,4 +1,5 @@
-# Plots the waits: time by the number of registered, and by the number of ready. Needs `folder`.
+# Plots the waits: time by the number of registered, and by the number of ready, the latter also as a
+# ratio to raw epoll. Needs `folder`.
 #
 # SPDX-License-Identifier: Apache-2.0
 
@@ -8,27 +9,42 @@ set logscale xy
 set key outside right top
 set grid
 set offsets graph 0.05, graph 0.05, graph 0.05, graph 0.05
-set format y "10^{%T}"
 set style data linespoints
-set ylabel "ns per wait"
 csv = folder . "/results.csv"
 
-# The rows of one contestant among those waits that a condition of awk picks.
-rows(name, condition) = sprintf( \
-    "< awk -F, '$1 == \"dispatch\" && %s && $4 == \"%s\"' '%s'", condition, name, csv)
-names = system(sprintf("awk -F, '$1 == \"dispatch\" && !seen[$4]++ { gsub(\" \", \"~\", $4); print $4 }' '%s'", csv))
-shown(name) = system(sprintf("printf %%s '%s' | tr '~' ' '", name))
+# Runs awk over the rows of waits.
+waits(program) = sprintf("awk -F, '$1 == \"dispatch\" { %s } END { print most }' '%s'", program, csv)
+most = system(waits("if ($2 > most) most = $2"))
+
+# The contestants that a condition chooses, a word each; one of them; its rows that one chooses.
+names(condition) = system(waits(sprintf( \
+    "if (!seen[$4]++ && (%s)) { gsub(\" \", \"~\", $4); print $4 }", condition)))
+name(list, i) = system(sprintf("echo '%s' | tr '~' ' '", word(list, i)))
+rows(contestant, condition) = "< " . waits(sprintf( \
+    "if ($4 == \"%s\" && %s) print", contestant, condition))
+
+all = names("1")
+set format y "10^{%T}"
+set ylabel "ns per wait"
 
 set output folder . "/registered.svg"
 set title "1 ready"
 set xlabel "registered"
-plot for [i = 1:words(names)] rows(shown(word(names, i)), "$3 == 1") using 2:6 \
-    title shown(word(names, i)) linetype i pointtype i
+plot for [i = 1:words(all)] rows(name(all, i), "$3 == 1") using 2:6 \
+    title name(all, i) linetype i pointtype i
 
-# The most that were registered.
-most = system(sprintf("awk -F, '$1 == \"dispatch\" && $2 > most { most = $2 } END { print most }' '%s'", csv))
 set output folder . "/ready.svg"
 set title most . " registered"
 set xlabel "ready"
-plot for [i = 1:words(names)] rows(shown(word(names, i)), "$2 == " . most) using 3:6 \
-    title shown(word(names, i)) linetype i pointtype i
+plot for [i = 1:words(all)] rows(name(all, i), "$2 == " . most) using 3:6 \
+    title name(all, i) linetype i pointtype i
+
+# Those that wait by epoll, but for CPython, which takes three to five times as long.
+by_epoll = names("$4 !~ / (poll|select)$|^CPython$/")
+set output folder . "/ratio.svg"
+unset logscale y
+set ylabel "time per wait / that of raw epoll"
+set format y "%.1f"
+set yrange [0.95:2]
+plot for [i = 1:words(by_epoll)] rows(name(by_epoll, i), "$2 == " . most) using 3:13 \
+    title name(by_epoll, i) linetype i pointtype i
