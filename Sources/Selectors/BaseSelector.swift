@@ -307,19 +307,18 @@ public class BaseSelector<Data> {
         _ timeout: Duration?, _ signals: UnsafePointer<sigset_t>?
     ) throws(SelectorError) -> [(key: SelectorKey<Data>, events: EventMask)] {
         let reports = try engine.wait(timeout, signals)
-        return [(key: SelectorKey<Data>, events: EventMask)](
-            unsafeUninitializedCapacity: reports.count
-        ) { ready, count in
-            engine.lock()
-            for index in 0..<reports.count {
-                let report = reports.base[index]
-                let events = events(of: report)
-                if events.isEmpty { continue }
-                ready.initializeElement(at: count, to: (registrations[report.key.fd], events))
-                count += 1
-            }
-            engine.finish(reports)
+        // A capacity at first, as with unsafeUninitializedCapacity, looks up the type at run time.
+        var ready: [(key: SelectorKey<Data>, events: EventMask)] = []
+        ready.reserveCapacity(reports.count)
+        engine.lock()
+        for index in 0..<reports.count {
+            let report = reports.base[index]
+            let events = events(of: report)
+            if events.isEmpty { continue }
+            ready.append((registrations[report.key.fd], events))
         }
+        engine.finish(reports)
+        return ready
     }
 
     @inlinable
