@@ -111,6 +111,11 @@ static int register_again(int ready) {
     return select_at_once(ready);
 }
 
+static int wake_up(int ready) {
+    (void)ready;
+    return sel_wakeup(selector) == 0 && sel_wakeup(selector) == 0 ? select_at_once(0) : -1;
+}
+
 static int look_up(int ready) {
     sel_key key, keys[FDS];
     (void)ready;
@@ -130,6 +135,7 @@ static const struct {
     {"sel_select with some ready, timeout 1 ms", select_for_1_ms, READY},
     {"sel_modify, there and back", modify, READY},
     {"sel_unregister and sel_register of numbers seen before", register_again, READY},
+    {"sel_wakeup, and the wait that it ends", wake_up, 0},
     {"sel_get_key and sel_get_map", look_up, 0},
 };
 

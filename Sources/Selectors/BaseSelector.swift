@@ -26,12 +26,12 @@ import CSelectors
 /// registers, modifies or unregisters takes effect in the `select` that another is blocked in. Of
 /// two selects at once, one waits for the other.
 public class BaseSelector<Data> {
-    @usableFromInline let engine: SelectorEngine
+    @usableFromInline final let engine: SelectorEngine
     /// What is kept of each registered number, under the engine's lock.
     ///
     /// The lock is held while the core changes a registration, so that both agree.
-    @exclusivity(unchecked) @usableFromInline var registrations = RegistrationSlots<Data>()
-    @exclusivity(unchecked) @usableFromInline var lastSerial = 0
+    @exclusivity(unchecked) @usableFromInline final var registrations = RegistrationSlots<Data>()
+    @exclusivity(unchecked) @usableFromInline final var lastSerial = 0
 
     /// Opens a selector on the backend that a list names, as `"poll"`, `"uring,epoll"`, `"-epoll"`.
     ///

@@ -52,5 +52,5 @@ bench: $(bench_programs) $(bench_bin)/driver bench-swift
 	@sh bench/bench.sh $(if $(QUICK),quick,full) $(bin)/bench/driver $(bench_results) \
 	    $(bench_contestants)
 
-instructions: $(bench_bin)/raw_epoll $(bench_bin)/selectors
-	@sh bench/instructions.sh $(bin)/bench bench/limits
+instructions: $(bench_bin)/raw_epoll $(bench_bin)/selectors bench-swift
+	@sh bench/instructions.sh $(bin)/bench bench/limits $(if $(bench_swift),$(bench_swift_bin))
