@@ -16,8 +16,8 @@ shift 3
 here=$(dirname "$0")
 
 "$driver" "$effort" "$folder/results.csv" "$@" >"$folder/results.txt"
-awk -f "$here/targets.awk" "$folder/results.csv" >>"$folder/results.txt"
-awk -f "$here/table.awk" "$folder/results.csv" >"$folder/results.md"
+awk -f "$here/figures.awk" -f "$here/targets.awk" "$folder/results.csv" >>"$folder/results.txt"
+awk -f "$here/figures.awk" -f "$here/table.awk" "$folder/results.csv" >"$folder/results.md"
 cat "$folder/results.txt"
 if command -v gnuplot >/dev/null; then
     gnuplot -e "folder = '$folder'" "$here/plot.gp"

@@ -1,12 +1,6 @@
-# Compares the figures with what the library is to reach. Reads the CSV of driver.c.
+# Compares the figures with what the library is to reach: awk -f figures.awk -f targets.awk CSV
 #
 # SPDX-License-Identifier: Apache-2.0
-
-BEGIN { FS = "," }
-
-function row(workload, registered, ready, contestant) {
-    return workload "," registered "," ready "," contestant
-}
 
 # Prints whether a figure is within its target; nothing where it was not measured.
 function judge(what, figure, target, unit) {
@@ -16,21 +10,11 @@ function judge(what, figure, target, unit) {
         figure <= target ? "yes" : "no"
 }
 
-# The slope from 1 to 1000 ready, or to 65 where there is no more: ns of each further event.
-function event(contestant,    one, many) {
-    one = row("dispatch", 1000, 1, contestant)
-    many = row("dispatch", 1000, 1000, contestant)
-    if (many in median) return (median[many] - median[one]) / 999
-    many = row("dispatch", 1000, 65, contestant)
-    return (one in median) && (many in median) ? (median[many] - median[one]) / 64 : ""
-}
-
-NR > 1 {
-    key = row($1, $2, $3, $4)
-    median[key] = $6
-    ratio[key] = $10
-    allocated[key] = $14
-    if ($1 == "dispatch" && $4 ~ /^selectors (poll|select)$/ && $10 > worst[$4]) worst[$4] = $10
+# The highest ratio of any wait.
+function worst(contestant,    key, most) {
+    for (key in ratio)
+        if (key ~ /^dispatch,/ && key ~ ("," contestant "$") && ratio[key] > most) most = ratio[key]
+    return most
 }
 
 END {
@@ -42,8 +26,8 @@ END {
     judge("epoll, 200 modifies + wait", ratio[row("toggle", 1000, 1, c)], 0.03, "x")
     judge("wake-up with one pending, ns", median[row("wake_pending", 1, 0, c)], 5, " ")
     judge("epoll, bytes for each of 9000 descriptors", median[row("bytes", 9000, 1, c)], 40, " ")
-    judge("poll, the worst of all waits", worst["selectors poll"], 1.05, "x")
-    judge("select, the worst of all waits", worst["selectors select"], 1.05, "x")
+    judge("poll, the worst of all waits", worst("selectors poll"), 1.05, "x")
+    judge("select, the worst of all waits", worst("selectors select"), 1.05, "x")
     for (key in allocated)
         if (key ~ /,selectors / && key ~ /^(dispatch|modify|toggle|register|wake)/)
             if (most == "" || allocated[key] > most) most = allocated[key]
