@@ -4,9 +4,10 @@
  *     driver quick|full CSV 'NAME: COMMAND' ...
  *
  * All of them are started for each workload, set it up and then run it in turns, round by round:
- * what else the machine does then falls on all alike. A figure is the median of the rounds; a ratio
- * is the median of the ratios in each round. "raw X" is the floor of those whose names end in X,
- * the first contestant of all others. "-" is what a contestant cannot do.
+ * what else the machine does then falls on all alike. That is done several times, since which memory
+ * a process is given also makes a difference. A figure is the median of all rounds; a ratio is the
+ * median of the ratios in each round. "raw X" is the floor of those whose names end in X, the first
+ * contestant of all others. "-" is what a contestant cannot do.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -82,9 +83,9 @@ enum { TABLES = sizeof tables / sizeof tables[0] };
 
 static const struct effort {
     bool quick;
-    int rounds;
-    double round_ns; /* what a round should take */
-} quick = {true, 11, 4e6}, full = {false, 41, 8e6};
+    int starts, rounds; /* so many rounds after each start */
+    double round_ns;    /* what a round should take */
+} quick = {true, 3, 5, 3e6}, full = {false, 6, 9, 6e6}, once = {false, 1, 1, 0};
 
 struct contestant {
     const char *name, *command;
@@ -135,7 +136,7 @@ static void read_contestants(char **arguments) {
 }
 
 /* Starts a contestant and waits until it has set up the workload. */
-static void start(struct contestant *contestant, const struct column *column) {
+static void start(struct contestant *contestant, const struct column *column, bool is_first) {
     int there[2], back[2];
     char command[4096], line[256];
     snprintf(command, sizeof command, "exec %s %s %d %d", contestant->command, column->workload,
@@ -153,13 +154,13 @@ static void start(struct contestant *contestant, const struct column *column) {
     close(back[1]);
     contestant->to = fdopen(there[1], "w");
     contestant->from = fdopen(back[0], "r");
-    contestant->allocations = contestant->operations = 0;
     if (contestant->to == NULL || contestant->from == NULL)
         fail("%s", strerror(errno));
     if (fgets(line, sizeof line, contestant->from) == NULL)
         fail("%s has failed in %s", contestant->name, column->workload);
     if (line[0] == '-') {
-        fprintf(stderr, "    %s: none, for %s", contestant->name, line + 2);
+        if (is_first)
+            fprintf(stderr, "    %s: none, for %s", contestant->name, line + 2);
         fclose(contestant->to);
         fclose(contestant->from);
         contestant->to = contestant->from = NULL;
@@ -195,42 +196,48 @@ static double run(struct contestant *contestant, long loops, double *value) {
  * Finds how many loops make a round of the right length, in a few steps: what is done for the first
  * time is slow, and so is a lone loop with all that belongs to a round.
  */
-static void calibrate(struct contestant *contestant) {
-    double unused;
-    contestant->loops = 1;
+static void calibrate(struct contestant *contestant, double round_ns) {
+    double unused, allocations = contestant->allocations, operations = contestant->operations;
     for (int step = 0; step < 5; step++) {
-        double factor = effort->round_ns / run(contestant, contestant->loops, &unused);
+        double factor = round_ns / run(contestant, contestant->loops, &unused);
         factor = factor > 64 ? 64 : factor;
         contestant->loops = (long)((double)contestant->loops * factor);
         if (contestant->loops < 1)
             contestant->loops = 1;
     }
-    contestant->allocations = contestant->operations = 0;
+    contestant->allocations = allocations;
+    contestant->operations = operations;
 }
 
-static void compete(const struct column *column, bool bytes, int rounds) {
+static void run_round(int round) {
     for (int i = 0; i < contestant_count; i++) {
-        start(&contestants[i], column);
-        contestants[i].loops = 1;
-        if (contestants[i].to != NULL && !bytes)
-            calibrate(&contestants[i]);
+        struct contestant *contestant = &contestants[(i + round) % contestant_count];
+        if (contestant->to != NULL)
+            run(contestant, contestant->loops, &contestant->values[round]);
     }
-    for (int round = 0; round < rounds; round++) {
-        for (int i = 0; i < contestant_count; i++) {
-            struct contestant *contestant = &contestants[(i + round) % contestant_count];
-            if (contestant->to != NULL)
-                run(contestant, contestant->loops, &contestant->values[round]);
-        }
-        for (int i = 0; i < contestant_count; i++) {
-            struct contestant *contestant = &contestants[i];
-            contestant->ratios[round] =
-                contestant->values[round] / contestants[contestant->floor].values[round];
-            contestant->raw_ratios[round] =
-                contestant->values[round] / contestants[0].values[round];
-        }
+    for (int i = 0; i < contestant_count; i++) {
+        struct contestant *contestant = &contestants[i];
+        contestant->ratios[round] =
+            contestant->values[round] / contestants[contestant->floor].values[round];
+        contestant->raw_ratios[round] = contestant->values[round] / contestants[0].values[round];
     }
+}
+
+static void compete(const struct column *column, const struct effort *spent) {
     for (int i = 0; i < contestant_count; i++)
-        stop(&contestants[i], column);
+        contestants[i].allocations = contestants[i].operations = 0;
+    for (int time = 0; time < spent->starts; time++) {
+        for (int i = 0; i < contestant_count; i++) {
+            start(&contestants[i], column, time == 0);
+            contestants[i].loops = 1;
+            if (contestants[i].to != NULL && spent->round_ns > 0)
+                calibrate(&contestants[i], spent->round_ns);
+        }
+        for (int round = 0; round < spent->rounds; round++)
+            run_round(time * spent->rounds + round);
+        for (int i = 0; i < contestant_count; i++)
+            stop(&contestants[i], column);
+    }
 }
 
 static int ascending(const void *a, const void *b) {
@@ -279,13 +286,13 @@ static void print_cell(struct cell cell, bool bytes) {
 /* Measures one column and stores its cells, one for each contestant. */
 static void run_column(const struct column *column, bool bytes, struct cell *cells) {
     struct timespec now;
-    int rounds = bytes ? 1 : effort->rounds;
+    const struct effort *spent = bytes ? &once : effort;
     clock_gettime(CLOCK_MONOTONIC, &now);
     fprintf(stderr, "%4ld s  %s: %d registered, %d ready\n", (long)(now.tv_sec - began.tv_sec),
             column->workload, column->registered, column->ready);
-    compete(column, bytes, rounds);
+    compete(column, spent);
     for (int i = 0; i < contestant_count; i++)
-        cells[i] = evaluate(&contestants[i], column, bytes, rounds);
+        cells[i] = evaluate(&contestants[i], column, bytes, spent->starts * spent->rounds);
 }
 
 static void run_table(const struct table *table) {
@@ -329,7 +336,7 @@ int main(int argc, char **argv) {
     printf(
         "Medians of %d rounds, half the distance of their quartiles, ratio to the raw loop over\n"
         "the same facility, or over epoll.\n",
-        effort->rounds);
+        effort->starts * effort->rounds);
     for (int i = 0; i < TABLES; i++)
         run_table(&tables[i]);
     return fclose(csv) == 0 ? 0 : 1;
