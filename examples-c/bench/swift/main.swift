@@ -64,8 +64,8 @@ private func waitForArray() {
     state.borrowed._withUnsafeGuaranteedRef { selector in
         orDie { () throws(SelectorError) in try selector.select(into: &state.ready) }
     }
-    state.ready.withUnsafeBufferPointer { ready in
-        for event in ready { call_on_event(event.key.data, event.events.rawValue) }
+    for index in state.ready.indices {
+        call_on_event(state.ready[index].key.data, state.ready[index].events.rawValue)
     }
 }
 
