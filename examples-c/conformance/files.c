@@ -87,11 +87,35 @@ static void number_changes_between_file_and_socket(sel_selector *selector) {
     CHECK(sees(selector, file, SEL_READ, 0));
 }
 
+static void number_of_a_file_comes_to_another_unnoticed(sel_selector *selector) {
+    sel_event got[1];
+    int files[3], ready;
+    for (int i = 0; i < 3; i++)
+        files[i] = watch(selector, make_file(), SEL_PRIORITY);
+    ready = watch(selector, make_ready_event(), SEL_READ);
+    EQUAL(sel_select(selector, got, 1, SEL_FOREVER), 1);
+    EQUAL(got[0].key.fd, ready);
+    CHECK(take(ready));
+    for (int i = 0; i < 3; i++) {
+        CHECK(drop(files[i]));
+        EQUAL(make_event(), files[i]);
+    }
+    CHECK(rests(selector, 50 * MS));
+    for (int i = 0; i < 3; i++)
+        OK(sel_modify(selector, files[i], SEL_WRITE, NULL));
+    for (int i = 0; i < 3; i++) {
+        CHECK(look(selector) == 3 - i);
+        OK(sel_unregister(selector, files[i], NULL));
+    }
+}
+
 const struct fact files_facts[] = {
     FACT("files are always ready", files_are_always_ready),
     FACT("a file ends any wait", file_ends_any_wait),
     FACT("files and sockets do not starve each other", files_and_sockets_starve_no_other),
     FACT("a file closed while registered is invalid", closed_file_is_invalid),
     FACT("a number changes between file and socket", number_changes_between_file_and_socket),
+    FACT("a number of a file comes to another unnoticed",
+         number_of_a_file_comes_to_another_unnoticed),
     END_OF_FACTS,
 };

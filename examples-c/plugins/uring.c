@@ -56,6 +56,7 @@ struct watch {
     uint64_t token;
     uint32_t mask;
     uint32_t request; /* counts its requests, so that what is left of an old one is known as such */
+    uint32_t armed_in; /* the wait that made the last one */
     bool is_watched;
     bool is_armed;  /* its last request is in the kernel, or the completion in the ring */
     bool is_misled; /* its last completion was for nothing */
@@ -76,6 +77,7 @@ struct uring {
     atomic_uint *completions_taken, *completions_put, *completions_lost;
     unsigned completions_mask;
     unsigned lost;         /* completions that are known to be lost */
+    uint32_t waits;        /* how many there were */
     struct watch *watches; /* by number */
     int numbers;           /* how many there is room for */
     int first;             /* of those that are listed */
@@ -210,6 +212,7 @@ static bool arm(struct uring *uring, int fd) {
     struct io_uring_sqe *request;
     withdraw(uring, fd);
     watch->request++;
+    watch->armed_in = uring->waits;
     request = put_request(uring, IORING_OP_POLL_ADD, fd, name_of_request(uring, fd));
     if (request == NULL)
         return false;
@@ -283,7 +286,10 @@ static bool is_always_ready(int fd) {
     return poll(&both, 1, 0) == 1 && both.revents == (POLLIN | POLLOUT);
 }
 
-/* Reports what is ready of that for which there is a completion. */
+/*
+ * Reports what is ready of that for which there is a completion. What has failed is an error if it was
+ * armed in this wait, else the number may have named another file then: it is armed again.
+ */
 static int report(struct uring *uring, sel_backend_event *events, int max) {
     struct pollfd fds[LOOKS];
     int results[LOOKS], found = 0, count = LOOKS, error = 0, fd;
@@ -302,8 +308,9 @@ static int report(struct uring *uring, sel_backend_event *events, int max) {
                 events[found++] = (sel_backend_event){(unsigned short)fds[i].revents, watch->token};
             else if (results[i] == -EINVAL && is_always_ready(fds[i].fd))
                 watch->is_armed = true; /* so to speak: nothing will ever happen */
-            else if (results[i] < 0 && results[i] != -ECANCELED && results[i] != -EBADF)
-                error = results[i]; /* and not of a thread that has ended, or of a number before */
+            else if (results[i] < 0 && results[i] != -ECANCELED && results[i] != -EBADF &&
+                     watch->armed_in == uring->waits)
+                error = results[i]; /* and not of a thread that has ended, or of a closed number */
         }
     }
     return found > 0 ? found : error;
@@ -426,6 +433,7 @@ static int uring_wait(void *instance, sel_backend_event *events, int max, int64_
     bool is_armed, sleeps;
     int result, found;
 
+    uring->waits++;
     if (uring->thread != this_thread())
         arm_anew(uring);
     is_armed = arm_listed(uring);
