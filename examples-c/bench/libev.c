@@ -54,7 +54,7 @@ static void add_fd(int fd, unsigned events, void *data) {
 
 static void modify_fd(int fd, unsigned events, void *data) {
     ev_io_stop(loop, watches[fd]);
-    ev_io_set(watches[fd], fd, mask(events));
+    ev_io_modify(watches[fd], mask(events));
     watches[fd]->data = data;
     ev_io_start(loop, watches[fd]);
 }

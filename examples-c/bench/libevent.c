@@ -1,5 +1,5 @@
 /*
- * libevent on epoll: a persistent event for each descriptor.
+ * libevent on epoll: a persistent event for each descriptor and direction.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -11,7 +11,8 @@
 
 /* What is kept of each descriptor. */
 struct watch {
-    struct event *event;
+    struct event *read, *write; /* NULL: not needed yet */
+    unsigned events;
     void *data;
 };
 
@@ -46,26 +47,15 @@ static void open_set(const char *argument, bool threads) {
         die("event_new");
 }
 
-static void remove_fd(int fd) {
-    event_free(watches[fd]->event);
-    watches[fd]->event = NULL;
-}
-
-static void close_set(void) {
-    for (size_t fd = 0; fd < room; fd++)
-        if (watches[fd] != NULL && watches[fd]->event != NULL)
-            remove_fd((int)fd);
-    if (wake_event != NULL)
-        event_free(wake_event);
-    event_base_free(base);
-}
-
-static void start(int fd, unsigned events) {
+/* For one direction, made when it is needed first: an event cannot be changed while it is added. */
+static void start(int fd, unsigned direction) {
     struct watch *watch = watches[fd];
-    short mask =
-        (short)((events & BENCH_READ ? EV_READ : 0) | (events & BENCH_WRITE ? EV_WRITE : 0));
-    if (event_assign(watch->event, base, fd, (short)(mask | EV_PERSIST), ready, watch) < 0 ||
-        event_add(watch->event, NULL) < 0)
+    struct event **event = direction == BENCH_READ ? &watch->read : &watch->write;
+    short mask = direction == BENCH_READ ? EV_READ : EV_WRITE;
+    if (*event == NULL &&
+        (*event = event_new(base, fd, (short)(mask | EV_PERSIST), ready, watch)) == NULL)
+        die("event_new");
+    if (event_add(*event, NULL) < 0)
         die("event_add");
 }
 
@@ -74,17 +64,43 @@ static void add_fd(int fd, unsigned events, void *data) {
     if (watches[fd] == NULL && (watches[fd] = calloc(1, sizeof(struct watch))) == NULL)
         die_errno("memory");
     watches[fd]->data = data;
-    if ((watches[fd]->event = event_new(base, fd, EV_READ, ready, watches[fd])) == NULL)
-        die("event_new");
-    start(fd, events);
+    watches[fd]->events = events;
+    if (events & BENCH_READ)
+        start(fd, BENCH_READ);
+    if (events & BENCH_WRITE)
+        start(fd, BENCH_WRITE);
 }
 
-/* There is no other way than to delete it and to add it anew. */
 static void modify_fd(int fd, unsigned events, void *data) {
-    watches[fd]->data = data;
-    if (event_del(watches[fd]->event) < 0)
+    struct watch *watch = watches[fd];
+    unsigned more = events & ~watch->events, fewer = watch->events & ~events;
+    watch->data = data;
+    watch->events = events;
+    if (more & BENCH_READ)
+        start(fd, BENCH_READ);
+    if (more & BENCH_WRITE)
+        start(fd, BENCH_WRITE);
+    if ((fewer & BENCH_READ && event_del(watch->read) < 0) ||
+        (fewer & BENCH_WRITE && event_del(watch->write) < 0))
         die("event_del");
-    start(fd, events);
+}
+
+static void remove_fd(int fd) {
+    struct watch *watch = watches[fd];
+    if (watch->read != NULL)
+        event_free(watch->read);
+    if (watch->write != NULL)
+        event_free(watch->write);
+    watch->read = watch->write = NULL;
+}
+
+static void close_set(void) {
+    for (size_t fd = 0; fd < room; fd++)
+        if (watches[fd] != NULL)
+            remove_fd((int)fd);
+    if (wake_event != NULL)
+        event_free(wake_event);
+    event_base_free(base);
 }
 
 static void wait_for_events(void) {
