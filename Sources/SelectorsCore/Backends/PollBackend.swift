@@ -56,26 +56,22 @@ final class PollBackend: SelectorBackend {
     ) throws(SystemError) -> Int32 {
         let ready = try check(poll(timeout, signals))
         if ready == 0 { return 0 }
-        let first = cursor < count ? cursor : 0
-        cursor = 0
         let wanted = min(ready, max)
-        let (slots, tokens) = (slots.at(0), tokens.at(0))
-        var event = events
+        let (slots, tokens, count) = (slots.at(0), tokens.at(0), count)
         let end = events + Int(wanted)
-        var slot = first
-        while true {
+        var event = events
+        var slot = cursor < count ? cursor : 0
+        repeat {
             let mask = slots[slot].revents
             if mask != 0 {
-                if event == end { break }
                 event.pointee = BackendEvent(
                     mask: UInt32(UInt16(bitPattern: mask)), token: tokens[slot])
                 event += 1
-                if event == end && ready == wanted { return wanted }
             }
-            slot += 1
+            slot &+= 1
             if slot == count { slot = 0 }
-        }
-        cursor = slot
+        } while event != end
+        cursor = ready > wanted ? slot : 0
         return wanted
     }
 
