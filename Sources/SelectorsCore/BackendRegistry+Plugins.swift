@@ -87,8 +87,6 @@ extension BackendRegistry {
 
     /// Loads a plug-in; `sel_load_plugin` has the manual.
     package func load(_ path: UnsafePointer<CChar>?) throws(SystemError) {
-        lock.lock()
-        defer { lock.unlock() }
         loadNamedPlugins()
         guard let path, path.pointee != 0 else {
             throw LastError.record(EINVAL) { $0.append("plug-in: there is no path") }
@@ -98,10 +96,12 @@ extension BackendRegistry {
 
     /// Loads what `SELECTORS_PLUGINS` names, the first time that it is called.
     ///
-    /// What is refused is listed with the reason.
+    /// What is refused is listed with the reason. The lock is free meanwhile: the loader has one of its
+    /// own, and a thread that holds that may want this one, in the constructor of a library. So several
+    /// threads may be here at once; each goes through the list, and passes over what is known.
     func loadNamedPlugins() {
-        if hasLoadedPlugins { return }
-        hasLoadedPlugins = true
+        if lock.withLock({ hasLoadedPlugins || asked != nil }) { return }
+        defer { lock.withLock { hasLoadedPlugins = true } }
         guard var rest = platform_environment(StaticString("SELECTORS_PLUGINS").cString) else {
             return
         }
@@ -127,9 +127,12 @@ extension BackendRegistry {
         guard let handle = platform_load(path, &reason) else {
             throw refuse(path, ELIBACC, BackendRegistry.loaderWords(reason, about: path))
         }
+        let entry = platform_find_entry(handle)
+        lock.lock()
+        defer { lock.unlock() }
         if first(where: { $0.handle == handle }) != nil { return }
         if asked?.includes(handle) == true { return }
-        guard let entry = platform_find_entry(handle) else {
+        guard let entry else {
             throw refuse(path, EINVAL, StaticString("it has no function sel_plugin").cString)
         }
         let saved = platform_errno()
@@ -169,7 +172,7 @@ extension BackendRegistry {
         let copy = platform_strdup(reason)
         defer { free(copy) }
         let reason = UnsafePointer(copy)
-        if let reason { addRefused(path, because: reason) }
+        if let reason { lock.withLock { addRefused(path, because: reason) } }
         return LastError.record(code) {
             $0.append("plug-in ")
             let bytes = UnsafeRawBufferPointer(start: path, count: strlen(path))

@@ -244,9 +244,9 @@ package final class BackendRegistry: @unchecked Sendable {
     ///
     /// Each that was not tried yet is tried.
     package func describe(_ infos: UnsafeMutablePointer<sel_backend_info>?, max: Int32) -> Int32 {
+        loadNamedPlugins()
         lock.lock()
         defer { lock.unlock() }
-        loadNamedPlugins()
         var (count, next): (Int32, Backend?) = (0, best)
         while let backend = next {
             if let infos, count < max {
@@ -280,9 +280,9 @@ package final class BackendRegistry: @unchecked Sendable {
     func openBare(
         _ list: UnsafePointer<CChar>?, isPluginAsking: Bool = false
     ) throws(SystemError) -> (Backend, any SelectorBackend) {
+        loadNamedPlugins()
         lock.lock()
         defer { lock.unlock() }
-        loadNamedPlugins()
         // A backend may open another one, but not itself.
         guard depth < 8 else { throw LastError.record(SystemError(ELOOP)) }
         depth += 1

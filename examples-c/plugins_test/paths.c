@@ -13,7 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -153,6 +155,30 @@ static void threads_may_load_the_same_plugin(void) {
     CHECK(works("wrong"));
 }
 
+static void *open_library(void *handle) {
+    *(void **)handle = dlopen(PLUGIN, RTLD_NOW);
+    return NULL;
+}
+
+/* The loader has a lock of its own, which is held while the constructor asks the library. */
+static void a_constructor_may_ask_while_another_thread_loads(void) {
+    char value[64];
+    void *handle = NULL;
+    pthread_t loading;
+    eventfd_t announced;
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    snprintf(value, sizeof value, "%d %ld", fd, (long)syscall(SYS_gettid));
+    break_rule("constructor-blocks", value);
+    setenv("SELECTORS_PLUGINS", PLUGIN, 1);
+    CHECK(pthread_create(&loading, NULL, open_library, &handle) == 0);
+    while (eventfd_read(fd, &announced) < 0)
+        CHECK(errno == EAGAIN); /* and runs until it is blocked by what comes */
+    CHECK(works("wrong"));
+    CHECK(pthread_join(loading, NULL) == 0 && handle != NULL);
+    EQUAL(sel_backends(NULL, 0), BUILT_IN + 1);
+    CHECK(drop(fd));
+}
+
 /* What main() does in a copy of this program that is privileged. */
 int run_privileged(void) {
     if (!getauxval(AT_SECURE))
@@ -194,6 +220,8 @@ static const struct fact facts[] = {
     FACT_ALONE("of two with one name the second is refused",
                of_two_with_one_name_the_second_is_refused),
     FACT_ALONE("threads may load the same plug-in", threads_may_load_the_same_plugin),
+    FACT_ALONE("a constructor may ask while another thread loads",
+               a_constructor_may_ask_while_another_thread_loads),
     FACT_ALONE("the environment names plug-ins", the_environment_names_plugins),
     FACT_ALONE("the environment is read once", the_environment_is_read_once),
     FACT_ALONE("a privileged process ignores the environment",

@@ -11,12 +11,15 @@
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <selectors_plugin.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* An errno that nobody sets. */
 enum { WRONG_ERRNO = 4242 };
@@ -64,9 +67,32 @@ static void ask_the_library(const char *name) {
         sel_close(selector);
 }
 
+/* Announces itself by a descriptor, and returns when that thread of the process is blocked. */
+static void wait_until_blocked(const char *fd_and_thread) {
+    char path[64], status[256] = "", *end, *name_end = NULL;
+    int announcement = (int)strtol(fd_and_thread, &end, 10);
+    uint64_t one = 1;
+    snprintf(path, sizeof path, "/proc/self/task/%ld/stat", strtol(end, NULL, 10));
+    if (write(announcement, &one, sizeof one) != sizeof one)
+        return;
+    while (name_end == NULL || name_end[2] != 'S') {
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t length = fd < 0 ? -1 : read(fd, status, sizeof status - 1);
+        close(fd);
+        if (length <= 0)
+            return;
+        status[length] = '\0';
+        name_end = strrchr(status, ')');
+    }
+}
+
 __attribute__((constructor)) static void construct(void) {
     if (breaks("constructor-asks"))
         ask_the_library(NULL);
+    if (breaks("constructor-blocks")) {
+        wait_until_blocked(value("constructor-blocks"));
+        ask_the_library("epoll");
+    }
     touch(0);
 }
 
