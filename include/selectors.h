@@ -228,8 +228,8 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old);
  * sel_set_interruptible() has asked otherwise.
  *
  * Returns the number of events (0: the time is over), or
- *   -EINVAL   selector or events is NULL, max is less than 1; with poll, more are registered
- *             than RLIMIT_NOFILE allows
+ *   -EINVAL   selector or events is NULL, max is less than 1; with poll, more are registered,
+ *             with select, more are ready, than RLIMIT_NOFILE allows
  *   -EINTR    a signal was handled, and the selector is interruptible
  *   -ECANCELED  the selector was closed by another thread
  *   -ENOMEM   no memory

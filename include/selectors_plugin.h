@@ -120,7 +120,7 @@ __attribute__((packed))
 #endif
 sel_backend_event;
 
-/* Bits of a mask that stand beside poll(2)'s POLLIN, POLLOUT, POLLPRI and POLLRDHUP. */
+/* Bits of a mask that stand beside POLLIN, POLLOUT, POLLPRI and POLLRDHUP, all that is asked for. */
 #define SEL_MASK_EDGE 0x80000000u      /* report news only; with SEL_CAN_EDGE (EPOLLET) */
 #define SEL_MASK_EXCLUSIVE 0x10000000u /* wake one of several; with SEL_CAN_EXCLUSIVE */
 
@@ -131,10 +131,13 @@ sel_backend_event;
  * errno. What it answers against these rules is an error, -EPROTO, of the call that asked.
  *
  * Threads. Calls of one instance come one at a time, but for add, modify and remove during a wait
- * if the backend has SEL_CAN_CONCURRENT. Different instances may be called at the same time.
+ * if the backend has SEL_CAN_CONCURRENT. Different instances may be called at the same time. During
+ * sel_plugin(), probe and open other threads wait that open a selector or list backends, so these
+ * must not wait for one that does.
  *
- * Descriptors. fd is not negative. Between an add that succeeded and its remove the number is the
- * backend's to watch, though the file behind it may be closed or replaced by then.
+ * Descriptors. fd is a number, and not negative. Between an add that succeeded and its remove the
+ * number is the backend's to watch, though the file behind it may be closed or replaced by then. It
+ * is not added again before it is removed, but after an error of modify.
  */
 typedef struct sel_backend_ops {
     uint32_t abi;          /* SEL_PLUGIN_ABI */
@@ -145,8 +148,9 @@ typedef struct sel_backend_ops {
 
     /*
      * Tells whether the backend can be used here: 0, or a negative errno value, and in *reason why
-     * not, if that is more than the value says; the text lives forever. Called once. NULL: the
-     * library opens an instance and waits with a timeout of 0.
+     * not, if that is more than the value says; the text lives forever. Called once, unless it
+     * returns -EINTR, -ENOMEM, -EMFILE or -ENFILE, which say nothing of the system. NULL: the library
+     * opens an instance and waits with a timeout of 0.
      */
     int (*probe)(const char **reason);
 
@@ -155,20 +159,22 @@ typedef struct sel_backend_ops {
 
     /*
      * Starts to watch fd. -EBADF: it is not open. -EPERM: its file cannot be watched, as epoll says
-     * of regular files; the library then has poll(2) watch it.
+     * of regular files; the library then has poll(2) watch it. -ELOOP: it is the backend's own.
+     * What the facility still has under that number, of a file that was there before or of one that
+     * modify has failed for, is replaced: -EEXIST and -ENOENT are against the rules.
      */
     int (*add)(void *instance, int fd, uint32_t mask, uint64_t token);
 
     /*
-     * Changes mask and token. An error means that this is not the file that was added; the library
-     * then adds the number anew.
+     * Changes mask and token. An error means that this is not the file that was added, or that it
+     * cannot be changed; whatever it says, the library then adds the number anew.
      */
     int (*modify)(void *instance, int fd, uint32_t mask, uint64_t token);
 
     /*
      * Stops to watch fd, which counts as removed whatever is returned. An error means that the file
      * that was added is not there under this number: should its token come up again, the library
-     * makes another instance and adds all descriptors to it.
+     * calls reset, or makes another instance, and adds all descriptors anew.
      */
     int (*remove)(void *instance, int fd);
 
@@ -180,7 +186,8 @@ typedef struct sel_backend_ops {
      *
      * Readiness is level-triggered, and a descriptor is reported at most once. POLLERR, POLLHUP and
      * POLLNVAL are reported whether asked for or not. Of more ready ones than max, each has to come
-     * within a bounded number of waits. One that is closed must not hide others.
+     * within a bounded number of waits. A number whose file was closed must not keep others from
+     * being reported.
      *
      * Returns the number of events, or -EINTR when a signal came, or another error, which
      * sel_select() returns.
@@ -189,14 +196,16 @@ typedef struct sel_backend_ops {
                 const sigset_t *signals);
 
     /*
-     * Gives a descriptor that is readable when a watched one is ready, always the same; needed with
-     * SEL_CAN_FILENO only.
+     * Gives a descriptor that is readable when a watched one is ready: always the same number and
+     * the same file, so that who watches it does not notice a reset (an epoll around the one that is
+     * replaced, for example). Needed with SEL_CAN_FILENO only.
      */
     int (*fileno)(void *instance);
 
     /*
      * Forgets all descriptors that are watched. After a fork (after_fork is 1, in the child) what is
-     * shared with the parent must be left as it is. NULL: the library makes another instance and
+     * shared with the parent, as the set behind an epoll descriptor, must be left as it is, and
+     * another one made. NULL: the library makes another instance and
      * closes this one. Needed if the backend has descriptors of its own, and keeps their numbers, as
      * by dup3(2): another number may be one that is watched and was closed meanwhile.
      */

@@ -11,9 +11,11 @@
  *     1763888400.123456 4711 #1 add(5, IN|RDHUP, 0x5) = 0
  *     1763888400.123460 4711 #1 wait(64, 1.500000000 s) = 1 [IN 0x5]
  *
- * That is the time in seconds, the process, the selector, and the call. An event has the token that
- * its descriptor was added with. Nothing that goes wrong with the log disturbs the program: what
- * cannot be written is left out.
+ * That is the time in seconds at the end of the call, the process, the selector, and the call. An event
+ * has the token that its descriptor was added with: the number, and, in the upper half, how often it
+ * was used before. 0xffffffffffffffff is the library's own, for wake-ups. Nothing that goes wrong with
+ * the log disturbs the program: what cannot be written is left out, and only a standard error that is
+ * full is waited for.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -52,19 +54,23 @@ static struct stat log_file;
 static int refusal; /* an error, and the words for it: why there is nothing to trace */
 static char reason[200];
 
-/* Opens the log under a number that is in nobody's way, if there can be so high a one. */
+/*
+ * Opens the log under a number that is in nobody's way, if there can be so high a one; a FIFO that
+ * nobody reads is an error.
+ */
 static int open_log(void) {
-    int fd = open(file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
-    if (fd < 0) {
+    const int mode = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    int fd = file == NULL ? STDERR_FILENO : open(file, mode, 0666);
+    if (fd < 0 || fstat(fd, &log_file) < 0) {
         int error = errno;
-        snprintf(reason, sizeof reason, "SELECTORS_TRACE: %.100s: %s", file, strerror(error));
+        snprintf(reason, sizeof reason, "SELECTORS_TRACE: %.100s: %s",
+                 file == NULL ? "standard error" : file, strerror(error));
         return -error;
     }
-    fstat(fd, &log_file);
     log_fd = fcntl(fd, F_DUPFD_CLOEXEC, 200);
     if (log_fd < 0)
         log_fd = fd;
-    else
+    else if (file != NULL)
         close(fd);
     return 0;
 }
@@ -72,8 +78,8 @@ static int open_log(void) {
 /* Whether the number is still the log's: some programs close all that they do not know. */
 static bool is_log_open(void) {
     struct stat now;
-    return file == NULL || (fstat(log_fd, &now) == 0 && now.st_dev == log_file.st_dev &&
-                            now.st_ino == log_file.st_ino);
+    return fstat(log_fd, &now) == 0 && now.st_dev == log_file.st_dev &&
+           now.st_ino == log_file.st_ino;
 }
 
 /* Writes in one piece, and takes back the signal of a broken pipe or a limit of size. */
@@ -256,7 +262,6 @@ const sel_backend_ops *sel_plugin(const sel_plugin_host *given) {
     const sel_backend_ops *behind;
     void *instance;
     host = given;
-    log_fd = file == NULL ? STDERR_FILENO : -1;
     /* The one behind is settled now, since what it can do is what this one can. */
     refusal = host->open_backend(wanted, &behind, &instance);
     if (refusal == 0) {
@@ -264,9 +269,12 @@ const sel_backend_ops *sel_plugin(const sel_plugin_host *given) {
         ops.capabilities = behind->capabilities;
         behind->close(instance);
     } else {
-        snprintf(reason, sizeof reason, "SELECTORS_TRACE: %.60s: %s%s",
-                 wanted == NULL ? "no backend" : wanted, strerror(-refusal),
-                 refusal == -ENOENT ? ", or it is loaded later" : "");
+        snprintf(reason, sizeof reason, "SELECTORS_TRACE: %.60s: %s",
+                 wanted == NULL ? "no backend" : wanted,
+                 refusal != -ENOENT ? strerror(-refusal)
+                 : strchr(wanted, '/') != NULL
+                     ? "a colon goes before the file"
+                     : "no such backend; its plug-in goes before this one");
     }
     return &ops;
 }

@@ -286,6 +286,17 @@ static bool is_always_ready(int fd) {
     return poll(&both, 1, 0) == 1 && both.revents == (POLLIN | POLLOUT);
 }
 
+/* Asks poll(2) in pieces if it does not take so many at a time (RLIMIT_NOFILE). */
+static int look(struct pollfd *fds, int count) {
+    int half = count / 2, error;
+    if (poll(fds, (nfds_t)count, 0) >= 0)
+        return 0;
+    if (errno != EINVAL || half == 0)
+        return -errno;
+    error = look(fds, half);
+    return error < 0 ? error : look(fds + half, count - half);
+}
+
 /*
  * Reports what is ready of that for which there is a completion. What has failed is an error if it was
  * armed in this wait, else the number may have named another file then: it is armed again.
@@ -299,8 +310,8 @@ static int report(struct uring *uring, sel_backend_event *events, int max) {
                 break;
             fds[count] = (struct pollfd){fd, (short)uring->watches[fd].mask, 0};
         }
-        if (count > 0 && poll(fds, (nfds_t)count, 0) < 0)
-            return found > 0 ? found : -errno;
+        if (count > 0 && (error = look(fds, count)) < 0)
+            break;
         for (int i = 0; i < count; i++) {
             struct watch *watch = &uring->watches[fds[i].fd];
             watch->is_misled = fds[i].revents == 0;
@@ -374,6 +385,8 @@ static int uring_reset(void *instance, int after_fork) {
     if (error == 0) {
         *uring = fresh;
         uring->fd = fd;
+    } else {
+        arm_anew(uring); /* it has changed nothing */
     }
     return error;
 }

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -118,15 +119,20 @@ static void it_stands_before_the_best_one(void) {
     CHECK(close(log_number()) == 0);
 }
 
+/* As it is at first: if the number names another file later, that is not the log. */
 static void without_a_file_it_is_standard_error(void) {
-    char path[64];
-    int before = dup(STDERR_FILENO);
+    char path[64], byte;
+    int before = dup(STDERR_FILENO), ends[2];
     int log = open(scratch(path, "trace.log"), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     setenv("SELECTORS_TRACE", "select", 1);
     CHECK(dup2(log, STDERR_FILENO) == STDERR_FILENO && close(log) == 0);
     OK(sel_load_plugin(TRACE));
     CHECK(works("trace"));
+    CHECK(make_pipe(ends) && dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
+    CHECK(works("trace"));
+    EQUAL(read(ends[0], &byte, 1), -1); /* would block */
     CHECK(dup2(before, STDERR_FILENO) == STDERR_FILENO && close(before) == 0);
+    CHECK(drop(ends[0]) && drop(ends[1]) && close(log_number()) == 0);
     CHECK(strstr(read_log(), " open(select) = 0\n") != NULL);
 }
 
@@ -144,6 +150,18 @@ static void a_log_that_cannot_be_opened_is_told(void) {
     CHECK(listed("trace")->reason != NULL);
     CHECK(strstr(listed("trace")->reason, "/no/folder/log: No such file") != NULL);
     CHECK(built_ins_work());
+}
+
+static void a_log_that_nobody_reads_is_told(void) {
+    char path[64], value[96];
+    unlink(scratch(path, "trace.log"));
+    CHECK(mkfifo(path, 0600) == 0);
+    snprintf(value, sizeof value, "poll:%s", path);
+    setenv("SELECTORS_TRACE", value, 1);
+    OK(sel_load_plugin(TRACE));
+    CHECK(listed("trace")->reason != NULL);
+    CHECK(strstr(listed("trace")->reason, path) != NULL);
+    CHECK(unlink(path) == 0);
 }
 
 static void a_log_that_is_full_disturbs_nobody(void) {
@@ -194,6 +212,7 @@ static const struct fact facts[] = {
     FACT_ALONE("without a file it is standard error", without_a_file_it_is_standard_error),
     FACT_ALONE("what cannot be traced is told", what_cannot_be_traced_is_told),
     FACT_ALONE("a log that cannot be opened is told", a_log_that_cannot_be_opened_is_told),
+    FACT_ALONE("a log that nobody reads is told", a_log_that_nobody_reads_is_told),
     FACT_ALONE("a log that is full disturbs nobody", a_log_that_is_full_disturbs_nobody),
     FACT_ALONE("a log that was closed is left alone", a_log_that_was_closed_is_left_alone),
     FACT_ALONE("a child is told apart", a_child_is_told_apart),
