@@ -128,7 +128,8 @@ sel_backend_event;
  * A backend. The table is copied, its text and functions are used for the rest of the process.
  *
  * Errors. A function returns 0, or a negative errno value and then has changed nothing. It may change
- * errno. What it answers against these rules is an error, -EPROTO, of the call that asked.
+ * errno. What it answers against these rules is an error, -EPROTO, of the call that asked, and
+ * sel_last_error() tells the function and the answer.
  *
  * Threads. Calls of one instance come one at a time, but for add, modify and remove during a wait
  * if the backend has SEL_CAN_CONCURRENT. Different instances may be called at the same time. During

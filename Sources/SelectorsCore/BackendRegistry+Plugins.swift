@@ -17,10 +17,14 @@ extension BackendRegistry {
         guard let ops else { throw complaint(EINVAL, nil, "there is no table of functions") }
         // The rest of the table may mean something else.
         guard ops.pointee.abi == UInt32(SEL_PLUGIN_ABI) else {
-            throw complaint(ENOTSUP, nil, "it was made for another version of selectors_plugin.h")
+            throw complaint(
+                ENOTSUP, nil, "it was made for another version of selectors_plugin.h, its ABI is",
+                number: ops.pointee.abi)
         }
         guard ops.pointee.size >= MemoryLayout<sel_backend_ops>.size else {
-            throw complaint(EINVAL, nil, "the table of functions is too small")
+            throw complaint(
+                EINVAL, nil, "the table of functions is too small, its size is",
+                number: ops.pointee.size)
         }
         guard let name = ops.pointee.name else { throw complaint(EINVAL, nil, "it has no name") }
         let known: BackendCapabilities = [.fileno, .concurrent, .edge, .exclusive]
@@ -42,6 +46,7 @@ extension BackendRegistry {
             let backend = try add(name, rank: ops.pointee.rank, capabilities: capabilities) {
                 () throws(SystemError) in try PluginBackend.open(table)
             }
+            copy.pointee.name = backend.name
             backend.ops = table
             return backend
         } catch {
@@ -66,7 +71,7 @@ extension BackendRegistry {
 
     private func complaint(
         _ code: Int32, _ name: UnsafePointer<CChar>?, _ text: StaticString,
-        _ detail: StaticString? = nil
+        _ detail: StaticString? = nil, number: UInt32? = nil
     ) -> SystemError {
         LastError.record(code) {
             $0.append("backend")
@@ -79,6 +84,10 @@ extension BackendRegistry {
             if let detail {
                 $0.append(" ")
                 $0.append(detail)
+            }
+            if let number {
+                $0.append(" ")
+                $0.append(number)
             }
         }
     }

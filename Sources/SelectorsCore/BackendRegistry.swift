@@ -105,8 +105,11 @@ package final class BackendRegistry: @unchecked Sendable {
                 var reason: UnsafePointer<CChar>?
                 let result = ask(&reason)
                 if result == 0 { return .available }
-                return verdict(
-                    on: result < 0 && result > -4096 ? -result : EPROTO, because: reason)
+                if result < 0 && result >= -4095 {
+                    return verdict(on: 0 &- result, because: reason)
+                }
+                let breach = LastError.recordBreach(by: name, "probe", result)
+                return verdict(on: breach.code, because: nil)
             }
             do throws(SystemError) {
                 let instance = try make()
@@ -127,12 +130,9 @@ package final class BackendRegistry: @unchecked Sendable {
             case EINTR, ENOMEM, EMFILE, ENFILE: return .untried
             default:
                 if let reason, reason.pointee != 0 { return .refused(reason) }
-                return .refused(words(of: code))
+                let words = platform_strdup(LastError.words(of: code))
+                return .refused(words.map { UnsafePointer($0) } ?? name)
             }
-        }
-
-        private func words(of code: Int32) -> UnsafePointer<CChar> {
-            platform_strdup(LastError.words(of: code)).map { UnsafePointer($0) } ?? name
         }
     }
 
@@ -157,7 +157,10 @@ package final class BackendRegistry: @unchecked Sendable {
             throw LastError.record(EINVAL) {
                 $0.append("backend ")
                 $0.append(quoting: bytes)
-                $0.append(": not a valid name or rank")
+                $0.append(
+                    rank < 0
+                        ? ": its rank is negative"
+                        : ": a name is 1 to 32 of a-z, 0-9, _ and -, a letter first")
             }
         }
         if find(BackendList.Name(bytes: bytes, isExcluded: false)) != nil {

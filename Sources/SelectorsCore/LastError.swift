@@ -19,15 +19,36 @@ package enum LastError {
     /// Keeps the system's words for an error, and gives it back.
     @discardableResult
     package static func record(_ error: SystemError) -> SystemError {
-        record(error.code) { $0.append(text: words(of: error.code)) }
+        if error.code == EPROTO && isBreachTold { return error }
+        return record(error.code) { $0.append(text: words(of: error.code)) }
     }
 
-    /// The words for an errno value.
+    /// The words for an errno value; good until this thread's next failure.
     static func words(of code: Int32) -> UnsafePointer<CChar> {
-        if code == EPROTO {
-            return StaticString("the backend has answered against the rules").cString
+        guard code == EPROTO else { return UnsafePointer(strerror(code)) }
+        return isBreachTold ? text : breach.cString
+    }
+
+    private static var breach: StaticString { "the backend has answered against the rules" }
+
+    /// Whether the last words are those of ``recordBreach(by:_:_:)``, which tell more.
+    private static var isBreachTold: Bool {
+        strncmp(text, breach.cString, breach.utf8CodeUnitCount) == 0
+    }
+
+    /// Keeps what a backend's function has answered against the rules, and gives the error.
+    static func recordBreach(
+        by backend: UnsafePointer<CChar>, _ function: StaticString, _ answer: Int32
+    ) -> SystemError {
+        record(EPROTO) {
+            $0.append(breach)
+            $0.append(": ")
+            $0.append(text: backend)
+            $0.append(", ")
+            $0.append(function)
+            $0.append(answer < 0 ? "() = -" : "() = ")
+            $0.append(answer.magnitude)
         }
-        return UnsafePointer(strerror(code))
     }
 
     /// Keeps words of one's own for an error, and gives the error.
@@ -89,6 +110,15 @@ struct Words: ~Copyable {
             append(bytes[index] < 0x7F ? bytes[index] : UInt8(ascii: "?"))
         }
         append(bytes.count > limit ? "...\"" : "\"")
+    }
+
+    mutating func append(_ number: UInt32) {
+        var unit: UInt32 = 1
+        while number / unit >= 10 { unit *= 10 }
+        while unit > 0 {
+            append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: number / unit % 10))
+            unit /= 10
+        }
     }
 
     private mutating func append(_ byte: UInt8) {

@@ -116,11 +116,14 @@ static void add_may_not_speak_of_registrations(void) {
     sel_selector *selector = open_wrong();
     int fd = make_ready_event();
     break_rule("add", "-17");
-    REFUSES(sel_register(selector, fd, SEL_READ, NULL), -EPROTO, AGAINST_THE_RULES);
+    REFUSES(sel_register(selector, fd, SEL_READ, NULL), -EPROTO, AGAINST_THE_RULES,
+            "wrong, add() = -17");
     break_rule("add", "-2");
-    REFUSES(sel_register(selector, fd, SEL_READ, NULL), -EPROTO, AGAINST_THE_RULES);
+    REFUSES(sel_register(selector, fd, SEL_READ, NULL), -EPROTO, AGAINST_THE_RULES,
+            "wrong, add() = -2");
     break_rule("add", "1");
-    REFUSES(sel_register(selector, fd, SEL_READ, NULL), -EPROTO, AGAINST_THE_RULES);
+    REFUSES(sel_register(selector, fd, SEL_READ, NULL), -EPROTO, AGAINST_THE_RULES,
+            "wrong, add() = 1");
     break_rule("add", "-1");
     OK(sel_register(selector, fd, SEL_READ, NULL));
     CHECK(sees(selector, fd, SEL_READ, 0));

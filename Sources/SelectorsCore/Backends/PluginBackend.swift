@@ -22,30 +22,35 @@ final class PluginBackend: SelectorBackend {
         _ ops: UnsafePointer<sel_backend_ops>
     ) throws(SystemError) -> UnsafeMutableRawPointer? {
         var instance: UnsafeMutableRawPointer?
-        try ask(upTo: 0) { ops.pointee.open.unsafelyUnwrapped(&instance) }
+        try ask(ops, "open", upTo: 0) { ops.pointee.open.unsafelyUnwrapped(&instance) }
         return instance
     }
 
     func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
         do throws(SystemError) {
-            try ask(upTo: 0) { ops.pointee.add.unsafelyUnwrapped(instance, fd, mask, token) }
+            try ask(ops, "add", upTo: 0) {
+                ops.pointee.add.unsafelyUnwrapped(instance, fd, mask, token)
+            }
         } catch {
             // These would speak of registrations, of which a backend does not know.
-            throw error.code == EEXIST || error.code == ENOENT ? SystemError(EPROTO) : error
+            guard error.code == EEXIST || error.code == ENOENT else { throw error }
+            throw LastError.recordBreach(by: ops.pointee.name, "add", 0 &- error.code)
         }
     }
 
     func modify(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
-        try ask(upTo: 0) { ops.pointee.modify.unsafelyUnwrapped(instance, fd, mask, token) }
+        try ask(ops, "modify", upTo: 0) {
+            ops.pointee.modify.unsafelyUnwrapped(instance, fd, mask, token)
+        }
     }
 
     func remove(_ fd: Int32) throws(SystemError) {
-        try ask(upTo: 0) { ops.pointee.remove.unsafelyUnwrapped(instance, fd) }
+        try ask(ops, "remove", upTo: 0) { ops.pointee.remove.unsafelyUnwrapped(instance, fd) }
     }
 
     func reset(afterFork: Bool) throws(SystemError) {
         if let reset = ops.pointee.reset {
-            try ask(upTo: 0) { reset(instance, afterFork ? 1 : 0) }
+            try ask(ops, "reset", upTo: 0) { reset(instance, afterFork ? 1 : 0) }
         } else {
             let fresh = try PluginBackend.makeInstance(ops)
             close()
@@ -57,14 +62,16 @@ final class PluginBackend: SelectorBackend {
         into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
-        try ask(upTo: max) {
+        try ask(ops, "wait", upTo: max) {
             ops.pointee.wait.unsafelyUnwrapped(instance, events, max, timeout, signals)
         }
     }
 
     func fileno() throws(SystemError) -> Int32? {
         guard ops.pointee.capabilities & UInt32(SEL_CAN_FILENO) != 0 else { return nil }
-        return try ask(upTo: .max) { ops.pointee.fileno.unsafelyUnwrapped(instance) }
+        return try ask(ops, "fileno", upTo: .max) {
+            ops.pointee.fileno.unsafelyUnwrapped(instance)
+        }
     }
 
     func close() {
@@ -76,10 +83,15 @@ final class PluginBackend: SelectorBackend {
 
 /// Calls a plug-in's function, and gives back its result, which must not be greater than `limit`.
 @discardableResult
-private func ask(upTo limit: Int32, _ call: () -> Int32) throws(SystemError) -> Int32 {
+private func ask(
+    _ ops: UnsafePointer<sel_backend_ops>, _ function: StaticString, upTo limit: Int32,
+    _ call: () -> Int32
+) throws(SystemError) -> Int32 {
     let saved = platform_errno()
     let result = call()
     platform_set_errno(saved)
-    if result > limit || result < -4095 { throw SystemError(EPROTO) }
+    if result > limit || result < -4095 || result == -EPROTO {
+        throw LastError.recordBreach(by: ops.pointee.name, function, result)
+    }
     return try check(result)
 }
