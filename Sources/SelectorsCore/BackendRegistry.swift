@@ -129,9 +129,9 @@ package final class BackendRegistry: @unchecked Sendable {
             // A signal, or what the process lacks now, says nothing about the system.
             case EINTR, ENOMEM, EMFILE, ENFILE: return .untried
             default:
-                if let reason, reason.pointee != 0 { return .refused(reason) }
-                let words = platform_strdup(LastError.words(of: code))
-                return .refused(words.map { UnsafePointer($0) } ?? name)
+                let isTold = reason.map { $0.pointee != 0 } ?? false
+                let words = isTold ? reason.unsafelyUnwrapped : LastError.words(of: code)
+                return .refused(Words.copyLine(words).map { UnsafePointer($0) } ?? name)
             }
         }
     }

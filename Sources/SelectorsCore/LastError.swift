@@ -123,11 +123,25 @@ struct Words: ~Copyable {
 
     private mutating func append(_ byte: UInt8) {
         guard length < Words.size - 1 else { return }
-        // Whatever it is, it stays on one line.
-        let isControl = byte < 0x20 || byte == 0x7F
-        text[length] = CChar(bitPattern: isControl ? UInt8(ascii: "?") : byte)
+        text[length] = CChar(bitPattern: Words.printable(byte))
         length += 1
         text[length] = 0
+    }
+
+    /// Whatever it is, it stays on one line.
+    private static func printable(_ byte: UInt8) -> UInt8 {
+        byte < 0x20 || byte == 0x7F ? UInt8(ascii: "?") : byte
+    }
+
+    /// A copy of a text, as one line, or `nil` without memory.
+    static func copyLine(_ text: UnsafePointer<CChar>) -> UnsafeMutablePointer<CChar>? {
+        guard let copy = platform_strdup(text) else { return nil }
+        var next = copy
+        while next.pointee != 0 {
+            next.pointee = CChar(bitPattern: printable(UInt8(bitPattern: next.pointee)))
+            next += 1
+        }
+        return copy
     }
 }
 

@@ -26,6 +26,9 @@
 bool check_refused(const char *file, int line, const char *call, int got, int wanted,
                    const char *const *words);
 
+/* Whether there is text, and nothing in it that moves a terminal's cursor. */
+bool is_printable_line(const char *text);
+
 /* The words for an error that a plug-in has answered with, maybe against the rules. */
 const char *words_of(int error);
 

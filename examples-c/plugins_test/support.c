@@ -15,7 +15,7 @@
 
 #define MOST_INFOS 64
 
-static bool is_printable_line(const char *text) {
+bool is_printable_line(const char *text) {
     const char *next = text;
     while ((unsigned char)*next >= ' ' && *next != '\x7f')
         next++;
