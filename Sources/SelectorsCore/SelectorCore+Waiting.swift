@@ -319,7 +319,10 @@ extension SelectorCore {
             if count > 0 || duties.contains(.wakeUp) { return count }
             if let failure { throw failure }
             if timeout == 0 {
-                if let signals { try check(platform_take_signals(signals)) }
+                // With old registrations in the way the set is looked at once more.
+                if let signals, !duties.contains(.rebuild) {
+                    try check(platform_take_signals(signals))
+                }
                 return 0
             }
         }

@@ -119,6 +119,7 @@ static void tear_down(void) {
         if (test.owned[fd])
             drop(fd);
     setrlimit(RLIMIT_NOFILE, &test.limit);
+    sigprocmask(SIG_SETMASK, &test.mask, NULL);
     unsetenv("SELECTORS_BACKEND");
 }
 
@@ -134,6 +135,7 @@ void start_harness(void) {
     signal(SIGALRM, watchdog);
     unsetenv("SELECTORS_BACKEND");
     getrlimit(RLIMIT_NOFILE, &test.limit);
+    sigprocmask(SIG_BLOCK, NULL, &test.mask);
 }
 
 void run(const char *group, const struct fact *fact) {

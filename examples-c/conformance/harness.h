@@ -58,6 +58,7 @@ extern struct test {
     bool owned[HIGHEST_FD];
     sel_selector *selectors[MOST_SELECTORS];
     struct rlimit limit; /* of descriptors, as it was at the start */
+    sigset_t mask;       /* of signals, the same */
     timer_t storm;
     bool storming;
     pid_t child;
