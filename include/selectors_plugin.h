@@ -149,7 +149,7 @@ typedef struct sel_backend_ops {
 
     /*
      * Tells whether the backend can be used here: 0, or a negative errno value, and in *reason why
-     * not, if that is more than the value says; the text lives forever. Called once, unless it
+     * not, if that is more than the value says; the text is copied. Called once, unless it
      * returns -EINTR, -ENOMEM, -EMFILE or -ENFILE, which say nothing of the system. NULL: the library
      * opens an instance and waits with a timeout of 0.
      */
@@ -206,9 +206,9 @@ typedef struct sel_backend_ops {
     /*
      * Forgets all descriptors that are watched. After a fork (after_fork is 1, in the child) what is
      * shared with the parent, as the set behind an epoll descriptor, must be left as it is, and
-     * another one made. NULL: the library makes another instance and
-     * closes this one. Needed if the backend has descriptors of its own, and keeps their numbers, as
-     * by dup3(2): another number may be one that is watched and was closed meanwhile.
+     * another one made. NULL: the library makes another instance and closes this one. Needed if the
+     * backend has descriptors of its own, and keeps their numbers, as by dup3(2): another number may
+     * be one that is watched and was closed meanwhile.
      */
     int (*reset)(void *instance, int after_fork);
 
