@@ -303,15 +303,15 @@ static int look(struct pollfd *fds, int count) {
  */
 static int report(struct uring *uring, sel_backend_event *events, int max) {
     struct pollfd fds[LOOKS];
-    int results[LOOKS], found = 0, count = LOOKS, error = 0, fd;
+    int results[LOOKS], found = 0, count = LOOKS, error = 0, failure, fd;
     while (found < max && count > 0) {
         for (count = 0; count < LOOKS && count < max - found; count++) {
             if ((fd = take_completion(uring, &results[count])) == NONE)
                 break;
             fds[count] = (struct pollfd){fd, (short)uring->watches[fd].mask, 0};
         }
-        if (count > 0 && (error = look(fds, count)) < 0)
-            break;
+        if (count > 0 && (failure = look(fds, count)) < 0)
+            return found > 0 ? found : failure;
         for (int i = 0; i < count; i++) {
             struct watch *watch = &uring->watches[fds[i].fd];
             watch->is_misled = fds[i].revents == 0;
