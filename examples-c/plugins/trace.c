@@ -269,12 +269,14 @@ const sel_backend_ops *sel_plugin(const sel_plugin_host *given) {
         ops.capabilities = behind->capabilities;
         behind->close(instance);
     } else {
-        snprintf(reason, sizeof reason, "SELECTORS_TRACE: %.60s: %s",
-                 wanted == NULL ? "no backend" : wanted,
-                 refusal != -ENOENT ? strerror(-refusal)
-                 : strchr(wanted, '/') != NULL
-                     ? "a colon goes before the file"
-                     : "no such backend; its plug-in goes before this one");
+        const char *words = strerror(-refusal);
+        if (wanted == NULL)
+            wanted = "no backend";
+        else if (refusal == -ENOENT)
+            words = strchr(wanted, '/') != NULL
+                        ? "a colon goes before the file"
+                        : "no such backend; its plug-in goes before this one";
+        snprintf(reason, sizeof reason, "SELECTORS_TRACE: %.60s: %s", wanted, words);
     }
     return &ops;
 }
