@@ -113,7 +113,9 @@ static int register_again(int ready) {
 
 static int wake_up(int ready) {
     (void)ready;
-    return sel_wakeup(selector) == 0 && sel_wakeup(selector) == 0 ? select_at_once(0) : -1;
+    if (sel_wakeup(selector) != 0 || sel_wakeup(selector) != 0)
+        return -1;
+    return sel_select(selector, events, FDS, SEL_FOREVER) == 0 ? 0 : -1;
 }
 
 static int look_up(int ready) {
