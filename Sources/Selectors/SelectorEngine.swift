@@ -53,10 +53,8 @@ final class SelectorEngine: @unchecked Sendable {
     func register(
         _ fd: Int32, _ events: EventMask, data: UnsafeMutableRawPointer?
     ) throws(SelectorError) {
-        do throws(SystemError) {
+        try ask(about: fd) { () throws(SystemError) in
             try core.register(fd, events: events.rawValue, data: data)
-        } catch {
-            throw SelectorError(error, fd: fd)
         }
         count.add(1, ordering: .relaxed)
     }
@@ -65,20 +63,14 @@ final class SelectorEngine: @unchecked Sendable {
     func modify(
         _ fd: Int32, _ events: EventMask, data: UnsafeMutableRawPointer?
     ) throws(SelectorError) {
-        do throws(SystemError) {
+        try ask(about: fd) { () throws(SystemError) in
             try core.modify(fd, events: events.rawValue, data: data)
-        } catch {
-            throw SelectorError(error, fd: fd)
         }
     }
 
     @usableFromInline
     func unregister(_ fd: Int32) throws(SelectorError) {
-        do throws(SystemError) {
-            _ = try core.unregister(fd)
-        } catch {
-            throw SelectorError(error, fd: fd)
-        }
+        try ask(about: fd) { () throws(SystemError) in _ = try core.unregister(fd) }
         count.subtract(1, ordering: .relaxed)
     }
 
@@ -168,13 +160,15 @@ final class SelectorEngine: @unchecked Sendable {
         core.close()
     }
 
+    /// Calls the core, and gives its errors their names.
+    @inline(__always)
     private func ask<Result>(
-        _ call: () throws(SystemError) -> Result
+        about fd: Int32 = -1, _ call: () throws(SystemError) -> Result
     ) throws(SelectorError) -> Result {
         do throws(SystemError) {
             return try call()
         } catch {
-            throw SelectorError(error, fd: -1)
+            throw SelectorError(error, fd: fd)
         }
     }
 }

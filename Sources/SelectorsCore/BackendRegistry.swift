@@ -129,8 +129,8 @@ package final class BackendRegistry: @unchecked Sendable {
             // A signal, or what the process lacks now, says nothing about the system.
             case EINTR, ENOMEM, EMFILE, ENFILE: return .untried
             default:
-                let isTold = reason.map { $0.pointee != 0 } ?? false
-                let words = isTold ? reason.unsafelyUnwrapped : LastError.words(of: code)
+                var words = LastError.words(of: code)
+                if let reason, reason.pointee != 0 { words = reason }
                 return .refused(Words.copyLine(words).map { UnsafePointer($0) } ?? name)
             }
         }

@@ -72,10 +72,10 @@ package struct Gate: ~Copyable {
         return true
     }
 
-    /// Gives the lock back if nobody sleeps for it and there is nothing to see to.
+    /// Gives the lock back and leaves bits in its place, if nobody sleeps for it or waits.
     @inline(__always)
-    func tryUnlock() -> Bool {
-        state.compareExchange(expected: Gate.locked, desired: 0, ordering: .releasing).exchanged
+    func tryUnlock(leaving bits: UInt32 = 0) -> Bool {
+        state.compareExchange(expected: Gate.locked, desired: bits, ordering: .releasing).exchanged
     }
 
     /// Gives the lock back.
@@ -84,11 +84,7 @@ package struct Gate: ~Copyable {
     @inline(__always)
     package func unlock(attention: Bool) {
         let rest = attention ? Gate.attention : 0
-        if !state.compareExchange(
-            expected: Gate.locked, desired: rest, ordering: .releasing
-        ).exchanged {
-            release(to: rest, keeping: Gate.waiting)
-        }
+        if !tryUnlock(leaving: rest) { release(to: rest, keeping: Gate.waiting) }
     }
 
     /// With the lock held: sleeps until another thread has held it, and takes it again.
