@@ -157,10 +157,10 @@ static short judge(const struct key *key) {
                         (events & SEL_READ && !(events & SEL_EXCLUSIVE) ? POLLRDHUP : 0));
 }
 
-/* What select(2) sees of that. */
+/* Whether select(2) sees that. Where a closed one makes it fail, it may be that more is seen. */
 static bool has_bits(const struct key *key, short revents) {
     uint32_t events = key->key.events;
-    return (events & SEL_READ && revents & (POLLIN | POLLHUP | POLLERR)) ||
+    return (revents & POLLNVAL) || (events & SEL_READ && revents & (POLLIN | POLLHUP | POLLERR)) ||
            (events & SEL_WRITE && revents & (POLLOUT | POLLERR)) ||
            (events & SEL_PRIORITY && revents & POLLPRI);
 }
@@ -171,7 +171,7 @@ struct prediction {
     bool may, must;
 };
 
-static struct prediction predict(const struct model *model, const struct key *key, bool sees_all) {
+static struct prediction predict(const struct model *model, const struct key *key) {
     short revents = judge(key);
     struct prediction prediction = {mask_of_poll(revents) & key->key.events,
                                     detail_of_poll(revents), false, false};
@@ -181,7 +181,7 @@ static struct prediction predict(const struct model *model, const struct key *ke
     prediction.must = !key->is_lost && prediction.events != 0;
     if (key->key.events & SEL_EDGE && !key->is_new)
         prediction.must = false;
-    if (model->sees_bits && !sees_all && !has_bits(key, revents))
+    if (model->sees_bits && !has_bits(key, revents))
         prediction.must = false;
     return prediction;
 }
@@ -340,7 +340,7 @@ static void check_fileno(const struct model *model) {
         if (is_fileno(key->key.fd) || key->key.events & MODES ||
             lseek(key->key.fd, 0, SEEK_CUR) >= 0)
             continue;
-        if (predict(model, key, false).must)
+        if (predict(model, key).must)
             CHECK(revents == POLLIN);
     }
 }
@@ -431,15 +431,13 @@ static void call_select(struct model *model, bool has_mask) {
     int max = choice < LENGTH(wild) ? wild[choice] : MOST_KEYS, result;
     sel_event *events =
         byte() % 16 == 15 ? NULL : calloc(max < 1 ? 1 : (size_t)max, sizeof *events);
-    bool sees_all = false, may = false, must = false;
+    bool may = false, must = false;
     sigset_t all_but, *mask = NULL;
     int64_t timeout, start;
     int before = signals;
 
-    for (int i = 0; i < model->count; i++)
-        sees_all |= !model->keys[i].is_disarmed && judge(&model->keys[i]) & POLLNVAL;
     for (int i = 0; i < model->count; i++) {
-        predictions[i] = predict(model, &model->keys[i], sees_all);
+        predictions[i] = predict(model, &model->keys[i]);
         may |= predictions[i].may;
         must |= predictions[i].must;
     }
