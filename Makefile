@@ -51,7 +51,7 @@ our_swiftflags := --omit-frame-pointers -Xcc -fno-plt \
     -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=." \
     -Xswiftc -Xfrontend -Xswiftc -no-clang-module-breadcrumbs
 
-sources := Package.swift $(wildcard include/* Sources/CPlatform/* Sources/SelectorsC/* \
+sources := Package.swift $(wildcard include/* Sources/CSelectorsPlatform/* Sources/SelectorsC/* \
     Sources/SelectorsCore/*.swift Sources/SelectorsCore/*/*.swift)
 
 .PHONY: all library check install install-strip uninstall deb abi abi-dump clean

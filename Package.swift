@@ -21,9 +21,9 @@ let package = Package(
     ],
     targets: [
         .systemLibrary(name: "CSelectors", path: "include"),
-        .systemLibrary(name: "CPlatform"),
+        .systemLibrary(name: "CSelectorsPlatform"),
         .target(
-            name: "SelectorsCore", dependencies: ["CPlatform", "CSelectors"],
+            name: "SelectorsCore", dependencies: ["CSelectorsPlatform", "CSelectors"],
             swiftSettings: isEmbedded ? embedded + codeless : []),
         .target(name: "Selectors", dependencies: ["SelectorsCore"]),
         .target(

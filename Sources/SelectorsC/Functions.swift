@@ -1,7 +1,7 @@
 // The functions of selectors.h, where their manual is: argument checks and conversion, no more.
 // swift-format-ignore-file: AlwaysUseLowerCamelCase, AllPublicDeclarationsHaveDocumentation
 
-import CPlatform
+import CSelectorsPlatform
 import CSelectors
 import SelectorsCore
 

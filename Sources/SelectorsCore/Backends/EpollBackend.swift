@@ -1,5 +1,5 @@
 #if os(Linux)
-    import CPlatform
+    import CSelectorsPlatform
 
     /// Waits with epoll(7).
     ///

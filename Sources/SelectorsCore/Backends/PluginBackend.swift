@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 import CSelectors
 
 /// Waits with a table of C functions, that of a program or of a plug-in.

@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 
 /// Waits with poll(2), at ppoll(2)'s resolution where there is one.
 ///

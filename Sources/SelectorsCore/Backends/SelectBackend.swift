@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 
 /// Waits with select(2), at pselect(2)'s resolution.
 ///

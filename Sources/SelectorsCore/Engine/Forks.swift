@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 
 /// All cores of the process, so that a fork finds them.
 ///

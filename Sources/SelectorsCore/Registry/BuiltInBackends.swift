@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 
 extension BackendRegistry {
     /// Adds the backends that this library knows, those of other systems included.

@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 import CSelectors
 
 /// A backend of the registry as a plug-in drives it: the other way round than ``PluginBackend``.

@@ -11,7 +11,7 @@ public struct SystemError: Error, Equatable, Sendable {
 
 /// Passes on the result of a system call, or throws what it failed with.
 ///
-/// - Parameter result: A count or descriptor, or a negative errno value, as CPlatform's wrappers
+/// - Parameter result: A count or descriptor, or a negative errno value, as CSelectorsPlatform's wrappers
 ///   give it.
 /// - Returns: The count or descriptor.
 /// - Throws: The errno value.

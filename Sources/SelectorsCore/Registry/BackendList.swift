@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 
 /// A list of backend names: `poll`, `uring,epoll`, `-epoll`, as `sel_open` documents it.
 ///

@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 
 /// A growing array of plain values, zero where nothing was stored, that reports a lack of memory
 /// instead of ending the process.

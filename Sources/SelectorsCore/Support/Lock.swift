@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 
 /// A mutual exclusion lock that the thread which holds it may take again.
 package final class Lock: @unchecked Sendable {

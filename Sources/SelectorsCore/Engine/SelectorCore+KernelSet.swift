@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 
 /// What the kernel watches: keeps it in step with what is registered.
 extension SelectorCore {

@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 import CSelectors
 
 /// What is registered, and the calls that change it or tell it.

@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 import CSelectors
 
 /// What a descriptor is watched for, in the `SEL_` bits of the C header, and its translation to the

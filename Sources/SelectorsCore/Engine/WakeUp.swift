@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 import Synchronization
 
 /// Ends another thread's wait in the kernel: a descriptor that a backend watches beside the others.

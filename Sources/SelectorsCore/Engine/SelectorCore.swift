@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 import CSelectors
 
 /// The engine under both faces: keeps registrations, deadlines and fairness over one backend.

@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 
 /// The words of each thread's last failure: what `sel_last_error` and the errors of Swift tell.
 package enum LastError {

@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 import Synchronization
 
 /// Lets one thread at a time at a selector's state, and one at a time wait in the kernel.

@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 import CSelectors
 
 /// One event as a backend reports it: `mask` in poll(2)'s bits, and the `token` that the

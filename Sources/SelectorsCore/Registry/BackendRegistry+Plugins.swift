@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 import CSelectors
 
 /// Backends that are tables of C functions, and the libraries that bring them.

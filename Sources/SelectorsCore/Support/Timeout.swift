@@ -1,18 +1,18 @@
-import CPlatform
+import CSelectorsPlatform
 
 /// Conversions of a timeout in nanoseconds to what system calls take, always rounded up: a wait
 /// never ends early.
 enum Timeout {
     /// To a `timespec`, exactly; not negative.
     static func timespec(_ nanoseconds: Int64) -> timespec {
-        CPlatform.timespec(
+        CSelectorsPlatform.timespec(
             tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
     }
 
     /// To microseconds, rounded up; not negative.
     static func timeval(_ nanoseconds: Int64) -> timeval {
         let microseconds = nanoseconds / 1000 + (nanoseconds % 1000 == 0 ? 0 : 1)
-        return CPlatform.timeval(
+        return CSelectorsPlatform.timeval(
             tv_sec: Int(microseconds / 1_000_000),
             tv_usec: .init(truncatingIfNeeded: microseconds % 1_000_000))
     }

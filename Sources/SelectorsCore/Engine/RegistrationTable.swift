@@ -1,4 +1,4 @@
-import CPlatform
+import CSelectorsPlatform
 
 /// What the core knows of one number.
 ///
