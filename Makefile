@@ -83,14 +83,14 @@ $(static): $(object)
 	$(AR) rcsD $@ $(build)/selectors-static.o
 
 $(build)/selectors-backends: examples-c/list_backends.c
-$(build)/selectors-conformance: $(wildcard examples-c/conformance/*.[ch])
+$(build)/selectors-conformance: $(wildcard Tests/C/conformance/*.[ch])
 $(tools): include/selectors.h $(build)/libselectors.so
 	$(CC) $(our_cflags) $(CPPFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) -L$(build) $(LDFLAGS) \
 	    -lselectors
 
 # The headers' comments are the manual.
 $(man)/selectors.7: $(wildcard include/*.h) $(packaging)/man.sh $(packaging)/man.awk \
-    examples-c/list_backends.c examples-c/conformance/main.c CHANGELOG.md
+    examples-c/list_backends.c Tests/C/conformance/main.c CHANGELOG.md
 	sh $(packaging)/man.sh $(man)
 
 check: all

@@ -116,12 +116,12 @@ pkg() {
 
 pkg_config_links() {
     [ "$(pkg --modversion)" = "$version" ]
-    eval "$cc -std=c11 -o '$work/shared' examples-c/conformance/*.c $(pkg --cflags --libs)"
+    eval "$cc -std=c11 -o '$work/shared' Tests/C/conformance/*.c $(pkg --cflags --libs)"
     LD_LIBRARY_PATH=$installed/lib "$work/shared" poll | tail -n 1
 }
 
 pkg_config_links_statically() {
-    eval "$cc -std=c11 -static -o '$work/static' examples-c/conformance/*.c" \
+    eval "$cc -std=c11 -static -o '$work/static' Tests/C/conformance/*.c" \
         "$(pkg --static --cflags --libs)"
     readelf -dW "$work/static" >"$work/dynamic"
     refute grep NEEDED "$work/dynamic"

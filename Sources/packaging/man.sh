@@ -21,7 +21,7 @@ done
 # page PROGRAM FILE NAME: of a program that calls itself NAME where it is built.
 page() {
     awk -v folder="$folder" -v program="$1" -v called="$3" -v version="$version" \
-        -v date="$date" -f "$here/man.awk" "$root/examples-c/$2"
+        -v date="$date" -f "$here/man.awk" "$root/$2"
 }
-page selectors-backends list_backends.c list_backends
-page selectors-conformance conformance/main.c conformance
+page selectors-backends examples-c/list_backends.c list_backends
+page selectors-conformance Tests/C/conformance/main.c conformance

@@ -2,7 +2,7 @@
 import PackageDescription
 
 /// A package is called after its folder, so this is a link to the repository, of rules.mk.
-let library = "../../.build-bench/swift-selectors"
+let library = "../../../.build-bench/swift-selectors"
 
 let package = Package(
     name: "bench",

@@ -1,0 +1,104 @@
+# Builds and runs the C tests. Included by the Makefile of examples-c, which lists the targets, and
+# run in that folder.
+
+STRESS ?= --seconds 5
+FUZZ_SECONDS ?= 60
+FUZZ_CC ?= clang
+FUZZ_BUILD ?= $(CURDIR)/../.build-fuzz
+
+tests := ../Tests/C
+c_tests := conformance plugins_test allocations
+fuzz_targets := backend_list calls
+replays := $(addprefix $(BUILD)/replay_,$(fuzz_targets))
+
+.PHONY: check programs bench instructions faults model stress fuzz fuzz-library
+
+all: $(addprefix $(BUILD)/,stress $(c_tests)) $(replays)
+
+# The sources and headers in a folder here.
+sources = $(wildcard $(tests)/$(1)/*.[ch])
+
+$(BUILD)/conformance: $(call sources,conformance)
+$(BUILD)/model: $(call sources,model)
+$(BUILD)/stress: $(call sources,stress)
+$(BUILD)/allocations: $(tests)/allocations.c
+$(BUILD)/faults: $(call sources,faults) $(filter-out %/main.c,$(call sources,conformance))
+$(BUILD)/plugins_test: $(call sources,plugins) ../include/selectors_plugin.h \
+    $(filter %.h %/harness.c %/helpers.c,$(call sources,conformance)) | plugins $(BUILD)/plugins/wrong.so
+$(replays): $(BUILD)/replay_%: $(tests)/fuzz/%.c $(tests)/fuzz/replay.c $(tests)/fuzz/target.h
+
+$(addprefix $(BUILD)/,conformance model stress allocations faults plugins_test) $(replays): \
+    ../include/selectors.h $(BUILD)/flags | library
+	$(link)
+
+$(BUILD)/plugins/wrong.so: $(tests)/plugins/plugin/wrong.c $(wildcard ../include/*.h) $(BUILD)/flags
+	@mkdir -p $(@D)
+	$(link_plugin)
+
+# The example in the plug-in header's first comment.
+$(BUILD)/mine.so: ../include/selectors_plugin.h $(BUILD)/flags
+	sed -n '/^ \*     #define _GNU_SOURCE/,/^ \* SPDX/{ s/^ \*     //p; s/^ \*$$//p; }' $< >$(BUILD)/mine.c
+	$(CC) $(our_cflags) -Werror $(CPPFLAGS) $(CFLAGS) -fPIC -shared -o $@ $(BUILD)/mine.c $(LDFLAGS)
+
+# All tests run, even after one that failed.
+check: all $(BUILD)/mine.so
+	@status=0; \
+	for test in $(c_tests); do \
+	    echo "# $$test"; \
+	    $(bin)/$$test || { status=1; echo "# $$test has failed" >&2; }; \
+	done; \
+	echo "# conformance of a plug-in"; \
+	SELECTORS_PLUGINS=$(bin)/mine.so $(bin)/conformance mine || \
+	    { status=1; echo "# conformance of a plug-in has failed" >&2; }; \
+	for target in $(fuzz_targets); do \
+	    echo "# replay_$$target"; \
+	    $(bin)/replay_$$target $(tests)/fuzz/corpus/$$target/* || \
+	        { status=1; echo "# replay_$$target has failed" >&2; }; \
+	done; \
+	echo "# header_test.sh"; \
+	sh $(tests)/header_test.sh ../include "$(libdir)/libselectors.so" $(only) || \
+	    { status=1; echo "# header_test.sh has failed" >&2; }; \
+	if [ -n "$(only)" ]; then \
+	    echo "# what the library needs besides libc, libm and the dynamic linker: nothing"; \
+	    ldd "$(libdir)/libselectors.so" | awk '{ sub(".*/", "", $$1); print $$1 }' | \
+	        grep -v -E '^(linux-vdso|libc|libm|ld-linux.*)\.so\.[0-9]+$$' >&2 && status=1; \
+	fi; \
+	exit $$status
+
+programs: all
+	@sh $(tests)/programs_test.sh $(bin)
+
+faults: $(BUILD)/faults
+	@$(bin)/faults
+
+model: $(BUILD)/model
+	@$(bin)/model
+
+stress: $(BUILD)/stress
+	@$(bin)/stress $(STRESS)
+
+fuzz: $(addprefix fuzz-,$(fuzz_targets))
+
+# Finds are left in $(BUILD); what reaches new code, below $(BUILD)/fuzz. Swift's backtracer would get
+# in the way of the fuzzer.
+fuzz-backend_list fuzz-calls: fuzz-%: $(BUILD)/fuzz_%
+	@mkdir -p $(BUILD)/fuzz/$*
+	SWIFT_BACKTRACE=enable=no $(bin)/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -max_len=400 -verbosity=0 \
+	    -timeout=10 -artifact_prefix=$(BUILD)/$*- $(FUZZ) $(BUILD)/fuzz/$* \
+	    $(tests)/fuzz/corpus/$*
+
+$(BUILD)/fuzz_%: $(tests)/fuzz/%.c $(tests)/fuzz/target.h fuzz-library
+	$(FUZZ_CC) $(our_cflags) -O1 -g -fsanitize=fuzzer,address -fuse-ld=lld -o $@ $< \
+	    -L"$(FUZZ_BUILD)/debug" -Wl,-rpath,"$(FUZZ_BUILD)/debug" -lselectors
+
+# The library with the fuzzer's eyes in it, and the address sanitizer's. The frontend alone is told,
+# for the fuzzer's main function is none of the library's.
+fuzz-library:
+	@mkdir -p $(BUILD)
+	@echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | \
+	    $(FUZZ_CC) -x c -fsanitize=fuzzer,address -o $(BUILD)/probe - 2>/dev/null || \
+	    { echo "$(FUZZ_CC) has no libFuzzer; Swift's has, FUZZ_CC=... tells where" >&2; exit 1; }
+	$(SWIFT) build --package-path .. --scratch-path "$(FUZZ_BUILD)" --product selectors \
+	    --sanitize=address -Xswiftc -Xfrontend -Xswiftc -sanitize=address,fuzzer
+
+include $(tests)/bench/rules.mk
