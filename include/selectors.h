@@ -98,6 +98,8 @@ extern "C" {
 #define SEL_CAN_CONCURRENT 0x2u /* the kernel sees a change of the set while it is waiting */
 #define SEL_CAN_EDGE 0x4u       /* SEL_EDGE */
 #define SEL_CAN_EXCLUSIVE 0x8u  /* SEL_EXCLUSIVE */
+#define SEL_CAN_ONESHOT \
+    0x10u /* the kernel itself reports once; SEL_ONESHOT works without it, too */
 
 /* A set of registered descriptors and the kernel facility that watches them. */
 typedef struct sel_selector sel_selector;
@@ -337,7 +339,8 @@ const char *sel_strerror(int error);
  * Tells what went wrong in this thread's last call of this library that failed, in one line: for
  * sel_open() which variable, which word and which backends there are, else what sel_strerror()
  * says of the value. Successful calls do not clear it. Never NULL, empty if nothing has failed
- * yet; valid until this thread's next failing call.
+ * yet; valid until this thread's next failing call. sel_wakeup() leaves it as it is, for a signal
+ * handler may be the caller.
  */
 const char *sel_last_error(void);
 

@@ -122,6 +122,7 @@ sel_backend_event;
 
 /* Bits of a mask that stand beside POLLIN, POLLOUT, POLLPRI and POLLRDHUP, all that is asked for. */
 #define SEL_MASK_EDGE 0x80000000u      /* report news only; with SEL_CAN_EDGE (EPOLLET) */
+#define SEL_MASK_ONESHOT 0x40000000u   /* report once, then not before a modify; SEL_CAN_ONESHOT */
 #define SEL_MASK_EXCLUSIVE 0x10000000u /* wake one of several; with SEL_CAN_EXCLUSIVE */
 
 /*

@@ -20,7 +20,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,6 +31,9 @@
 #ifdef __linux__
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#endif
+#ifdef __GLIBC__
+#include <sys/single_threaded.h>
 #endif
 
 /* Always inlined: a call more would show in the cost of a wait. */
@@ -78,6 +83,40 @@ PLATFORM_INLINE int platform_result(int result, int saved) {
     return result < 0 ? platform_failure(saved) : result;
 }
 
+/* Whether the process has never had more than one thread. */
+PLATFORM_INLINE int platform_is_single_threaded(void) {
+#ifdef __GLIBC__
+    return __libc_single_threaded;
+#else
+    return 0;
+#endif
+}
+
+/*
+ * The calls of this library are no cancellation points: a thread that was cancelled within one would
+ * leave it locked, or lose an event. So those of the system that are, or that a libc may make so, stand
+ * between these two. A process with one thread has nobody who could cancel it, and is spared both.
+ */
+PLATFORM_INLINE int platform_forbid_cancellation(void) {
+    int state = PTHREAD_CANCEL_DISABLE;
+    if (!platform_is_single_threaded())
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    return state;
+}
+PLATFORM_INLINE void platform_allow_cancellation(int state) {
+    if (state != PTHREAD_CANCEL_DISABLE)
+        pthread_setcancelstate(state, NULL);
+}
+
+/* Evaluates a system call: gives its result, or -errno, leaves errno alone, is not cancelled. */
+#define PLATFORM_CALL(call)                                          \
+    ({                                                               \
+        int saved_ = errno, state_ = platform_forbid_cancellation(); \
+        int result_ = platform_result((int)(call), saved_);          \
+        platform_allow_cancellation(state_);                         \
+        result_;                                                     \
+    })
+
 /* The variable's value, or NULL where it is unset or the process is privileged. */
 PLATFORM_INLINE const char *platform_environment(const char *name) {
 #ifdef __linux__
@@ -103,11 +142,39 @@ PLATFORM_INLINE char *platform_strdup(const char *text) {
     *(volatile int *)&errno = saved;
     return copy;
 }
+PLATFORM_INLINE char *platform_strndup(const char *text, size_t length) {
+    int saved = errno;
+    char *copy = strndup(text, length);
+    *(volatile int *)&errno = saved;
+    return copy;
+}
+
+/*
+ * Memory of which a fork's child finds the first PLATFORM_WIPED bytes zeroed, and a copy of the rest,
+ * all zero at first; NULL without memory. Where the kernel cannot wipe it (Linux before 4.14) it is
+ * copied like any other.
+ */
+#define PLATFORM_WIPED 0x10000
+PLATFORM_INLINE void *platform_map(size_t size) {
+    int saved = errno;
+    void *memory = mmap(NULL, PLATFORM_WIPED + size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        memory = NULL;
+#ifdef MADV_WIPEONFORK
+    else
+        (void)madvise(memory, PLATFORM_WIPED, MADV_WIPEONFORK);
+#endif
+    errno = saved;
+    return memory;
+}
+PLATFORM_INLINE void platform_unmap(void *memory, size_t size) {
+    munmap(memory, PLATFORM_WIPED + size);
+}
 
 /* 0 if fd is open, else -EBADF. */
 PLATFORM_INLINE int platform_check_open(int fd) {
-    int saved = errno;
-    int result = platform_result(fcntl(fd, F_GETFD), saved);
+    int result = PLATFORM_CALL(fcntl(fd, F_GETFD));
     return result < 0 ? result : 0;
 }
 
@@ -155,11 +222,6 @@ PLATFORM_INLINE sel_plugin_entry *platform_find_entry(void *handle) {
     return entry;
 }
 
-PLATFORM_INLINE int platform_close(int fd) {
-    int saved = errno;
-    return platform_result(close(fd), saved);
-}
-
 /* CLOCK_MONOTONIC in nanoseconds: the clock that the timeouts of all backends run on. */
 PLATFORM_INLINE int64_t platform_now(void) {
     struct timespec now;
@@ -167,52 +229,159 @@ PLATFORM_INLINE int64_t platform_now(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* A condition variable whose waits can end by the monotonic clock. */
-static inline void platform_cond_init(pthread_cond_t *condition) {
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-#ifdef __linux__
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+/* Threads. */
+
+/* A number that the calling thread alone has, never 0; a fork's child keeps that of its parent. */
+PLATFORM_INLINE uintptr_t platform_thread(void) {
+#ifdef __APPLE__
+    return (uintptr_t)pthread_self();
+#else
+    return (uintptr_t)__builtin_thread_pointer();
 #endif
-    pthread_cond_init(condition, &attributes);
-    pthread_condattr_destroy(&attributes);
 }
 
-/* Waits for at most that many nanoseconds; negative: no limit. */
-static inline void platform_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex,
-                                      int64_t nanoseconds) {
-    if (nanoseconds < 0) {
-        pthread_cond_wait(condition, mutex);
-        return;
-    }
-#ifdef __linux__
-    int64_t now = platform_now();
-    int64_t end = nanoseconds > INT64_MAX - now ? INT64_MAX : now + nanoseconds;
-    struct timespec time = {end / 1000000000, end % 1000000000};
-    pthread_cond_timedwait(condition, mutex, &time);
-#else
-    struct timespec time = {nanoseconds / 1000000000, nanoseconds % 1000000000};
-    pthread_cond_timedwait_relative_np(condition, mutex, &time);
+/* Tells the processor that a loop waits for another thread. */
+PLATFORM_INLINE void platform_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__) || defined(__arm__)
+    __asm__ volatile("yield");
 #endif
+}
+
+/* Lets other threads run for a moment. */
+static inline void platform_nap(void) {
+    struct timespec time = {0, 50000};
+    int saved = errno, state = platform_forbid_cancellation();
+    nanosleep(&time, NULL);
+    platform_allow_cancellation(state);
+    errno = saved;
+}
+
+/* A mutex; all bytes zero: not initialised. */
+typedef struct platform_mutex {
+    pthread_mutex_t mutex;
+} platform_mutex;
+
+static inline void platform_mutex_init(platform_mutex *mutex) {
+    pthread_mutex_init(&mutex->mutex, NULL);
+}
+static inline void platform_mutex_destroy(platform_mutex *mutex) {
+    pthread_mutex_destroy(&mutex->mutex);
+}
+static inline void platform_mutex_lock(platform_mutex *mutex) {
+    pthread_mutex_lock(&mutex->mutex);
+}
+/* Whether it was free, and is the caller's now. */
+static inline int platform_mutex_try(platform_mutex *mutex) {
+    return pthread_mutex_trylock(&mutex->mutex) == 0;
+}
+static inline void platform_mutex_unlock(platform_mutex *mutex) {
+    pthread_mutex_unlock(&mutex->mutex);
+}
+
+/* A condition of one thread, whose waits end by the monotonic clock. */
+typedef struct platform_condition {
+    pthread_cond_t condition;
+} platform_condition;
+
+static inline void platform_condition_init(platform_condition *condition) {
+#ifdef __APPLE__
+    pthread_cond_init(&condition->condition, NULL);
+#else
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&condition->condition, &attributes);
+    pthread_condattr_destroy(&attributes);
+#endif
+}
+static inline void platform_condition_destroy(platform_condition *condition) {
+    pthread_cond_destroy(&condition->condition);
+}
+static inline void platform_condition_signal(platform_condition *condition) {
+    pthread_cond_signal(&condition->condition);
+}
+/* Sleeps until it is signalled, or platform_now() is end (negative: no limit), or for no reason. */
+static inline void platform_condition_wait(platform_condition *condition, platform_mutex *mutex,
+                                           int64_t end) {
+    int state = platform_forbid_cancellation();
+    if (end < 0) {
+        pthread_cond_wait(&condition->condition, &mutex->mutex);
+    } else {
+#ifdef __APPLE__
+        int64_t left = end - platform_now();
+        struct timespec time = {left / 1000000000, left % 1000000000};
+        if (left > 0)
+            pthread_cond_timedwait_relative_np(&condition->condition, &mutex->mutex, &time);
+#else
+        struct timespec time = {(time_t)(end / 1000000000), end % 1000000000};
+        pthread_cond_timedwait(&condition->condition, &mutex->mutex, &time);
+#endif
+    }
+    platform_allow_cancellation(state);
+}
+
+/* Descriptors. */
+
+PLATFORM_INLINE int platform_close(int fd) {
+    return PLATFORM_CALL(close(fd));
+}
+
+/* Gives the file a further number, at least so high; closed by exec. */
+static inline int platform_duplicate(int fd, int lowest) {
+    return PLATFORM_CALL(fcntl(fd, F_DUPFD_CLOEXEC, lowest));
+}
+
+/*
+ * Gives a new descriptor, or passes on an error: the numbers 0 to 2 stay free, for they belong to the
+ * standard streams even while these are closed.
+ */
+static inline int platform_above_streams(int fd) {
+    if (fd < 0 || fd > 2)
+        return fd;
+    int moved = platform_duplicate(fd, 3);
+    platform_close(fd);
+    return moved;
+}
+
+/* What tells a file from others: all zero where the number names none. */
+typedef struct platform_identity {
+    uint64_t device, number;
+    uint32_t type;
+} platform_identity;
+
+static inline platform_identity platform_identify(int fd) {
+    platform_identity identity = {0, 0, 0};
+    struct stat status;
+    if (PLATFORM_CALL(fstat(fd, &status)) == 0) {
+        identity.device = (uint64_t)status.st_dev;
+        identity.number = (uint64_t)status.st_ino;
+        identity.type = (uint32_t)(status.st_mode & S_IFMT);
+    }
+    return identity;
+}
+
+/* Whether the number names a file that looks like the one that was identified. */
+static inline int platform_is_same(int fd, platform_identity identity) {
+    platform_identity now = platform_identify(fd);
+    return now.device == identity.device && now.number == identity.number &&
+           now.type == identity.type;
 }
 
 PLATFORM_INLINE int platform_poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
-    int saved = errno;
-    return platform_result(poll(fds, count, timeout_ms), saved);
+    return PLATFORM_CALL(poll(fds, count, timeout_ms));
 }
 
 PLATFORM_INLINE int platform_select(int count, void *read, void *write, void *except,
                                     struct timeval *timeout) {
-    int saved = errno;
-    return platform_result(
-        select(count, (fd_set *)read, (fd_set *)write, (fd_set *)except, timeout), saved);
+    return PLATFORM_CALL(select(count, (fd_set *)read, (fd_set *)write, (fd_set *)except, timeout));
 }
 
 PLATFORM_INLINE int platform_pselect(int count, void *read, void *write, void *except,
                                      const struct timespec *timeout, const sigset_t *signals) {
-    int saved = errno;
-    return platform_result(
-        pselect(count, (fd_set *)read, (fd_set *)write, (fd_set *)except, timeout, signals), saved);
+    return PLATFORM_CALL(
+        pselect(count, (fd_set *)read, (fd_set *)write, (fd_set *)except, timeout, signals));
 }
 
 /* Lets in the signals that are pending and not in the mask: -EINTR if one was handled, else 0. */
@@ -228,22 +397,18 @@ _Static_assert(offsetof(sel_backend_event, token) == offsetof(struct epoll_event
                "likewise");
 _Static_assert(EPOLLIN == POLLIN && EPOLLPRI == POLLPRI && EPOLLOUT == POLLOUT &&
                    EPOLLERR == POLLERR && EPOLLHUP == POLLHUP && EPOLLRDHUP == PLATFORM_POLLRDHUP &&
-                   EPOLLEXCLUSIVE == SEL_MASK_EXCLUSIVE && EPOLLET == SEL_MASK_EDGE,
+                   EPOLLEXCLUSIVE == SEL_MASK_EXCLUSIVE && EPOLLONESHOT == SEL_MASK_ONESHOT &&
+                   EPOLLET == SEL_MASK_EDGE,
                "epoll speaks poll's bits");
 
 PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
                                    const sigset_t *signals) {
-    int saved = errno;
-    return platform_result(ppoll(fds, count, timeout, signals), saved);
+    return PLATFORM_CALL(ppoll(fds, count, timeout, signals));
 }
 
 PLATFORM_INLINE int platform_epoll_create(void) {
-    int saved = errno;
-    return platform_result(epoll_create1(EPOLL_CLOEXEC), saved);
+    return platform_above_streams(PLATFORM_CALL(epoll_create1(EPOLL_CLOEXEC)));
 }
-
-#define PLATFORM_EPOLL_ADD EPOLL_CTL_ADD
-#define PLATFORM_EPOLL_REMOVE EPOLL_CTL_DEL
 
 PLATFORM_INLINE int platform_epoll_ctl(int epfd, int operation, int fd, uint32_t mask,
                                        uint64_t token) {
@@ -254,77 +419,63 @@ PLATFORM_INLINE int platform_epoll_ctl(int epfd, int operation, int fd, uint32_t
 
 PLATFORM_INLINE int platform_epoll_wait(int epfd, sel_backend_event *events, int max,
                                         int timeout_ms) {
-    int saved = errno;
-    return platform_result(epoll_wait(epfd, (struct epoll_event *)events, max, timeout_ms), saved);
+    return PLATFORM_CALL(epoll_wait(epfd, (struct epoll_event *)events, max, timeout_ms));
 }
 
 /* Likewise without a limit, and without seeing to an error: -1 then, and platform_failure() is to. */
+static __attribute__((noinline, unused)) int
+platform_epoll_wait_among_threads(int epfd, sel_backend_event *events, int max) {
+    int state = platform_forbid_cancellation();
+    int result = epoll_wait(epfd, (struct epoll_event *)events, max, -1);
+    platform_allow_cancellation(state);
+    return result;
+}
 PLATFORM_INLINE int platform_epoll_wait_plainly(int epfd, sel_backend_event *events, int max) {
-    return epoll_wait(epfd, (struct epoll_event *)events, max, -1);
+    return platform_is_single_threaded() ? epoll_wait(epfd, (struct epoll_event *)events, max, -1)
+                                         : platform_epoll_wait_among_threads(epfd, events, max);
 }
 
 PLATFORM_INLINE int platform_epoll_pwait2(int epfd, sel_backend_event *events, int max,
                                           const struct timespec *timeout, const sigset_t *signals) {
     if (!epoll_pwait2)
         return -ENOSYS;
-    int saved = errno;
-    return platform_result(epoll_pwait2(epfd, (struct epoll_event *)events, max, timeout, signals),
-                           saved);
+    return PLATFORM_CALL(epoll_pwait2(epfd, (struct epoll_event *)events, max, timeout, signals));
 }
 
 PLATFORM_INLINE int platform_epoll_pwait(int epfd, sel_backend_event *events, int max,
                                          int timeout_ms, const sigset_t *signals) {
-    int saved = errno;
-    return platform_result(
-        epoll_pwait(epfd, (struct epoll_event *)events, max, timeout_ms, signals), saved);
+    return PLATFORM_CALL(epoll_pwait(epfd, (struct epoll_event *)events, max, timeout_ms, signals));
 }
 
 /* A descriptor that platform_wakeup_write makes readable, and platform_wakeup_drain unreadable. */
 PLATFORM_INLINE int platform_wakeup_open(void) {
-    int saved = errno;
-    return platform_result(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC), saved);
+    return platform_above_streams(PLATFORM_CALL(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)));
 }
 
-PLATFORM_INLINE int platform_wakeup_write(int fd) {
-    int saved = errno, result;
+static inline int platform_wakeup_write(int fd) {
+    int result;
     uint64_t one = 1;
     do
-        result = platform_result((int)write(fd, &one, sizeof one), saved);
+        result = PLATFORM_CALL(write(fd, &one, sizeof one));
     while (result == -EINTR);
     return result < 0 && result != -EAGAIN ? result : 0; /* EAGAIN: it is readable already */
 }
 
-PLATFORM_INLINE void platform_wakeup_drain(int fd) {
-    int saved = errno;
+static inline void platform_wakeup_drain(int fd) {
     uint64_t count;
-    platform_result((int)read(fd, &count, sizeof count), saved);
+    (void)PLATFORM_CALL(read(fd, &count, sizeof count));
 }
 
 /* dup3 onto a number that is in use: it names the other file from then on. */
-PLATFORM_INLINE int platform_replace(int fd, int number) {
-    int saved = errno, result;
+static inline int platform_replace(int fd, int number) {
+    int result;
     do
-        result = platform_result(dup3(fd, number, O_CLOEXEC), saved);
+        result = PLATFORM_CALL(dup3(fd, number, O_CLOEXEC));
     while (result == -EINTR);
     return result;
 }
 
 #else
-
-#define PLATFORM_EPOLL_ADD 0
-#define PLATFORM_EPOLL_REMOVE 0
-
-PLATFORM_INLINE int platform_epoll_ctl(int epfd, int operation, int fd, uint32_t mask,
-                                       uint64_t token) {
-    (void)epfd, (void)operation, (void)fd, (void)mask, (void)token;
-    return -ENOSYS;
-}
-
-PLATFORM_INLINE int platform_epoll_wait_plainly(int epfd, sel_backend_event *events, int max) {
-    (void)epfd, (void)events, (void)max;
-    errno = ENOSYS;
-    return -1;
-}
 
 /* No ppoll: its callers fall back to poll, in milliseconds. */
 PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,

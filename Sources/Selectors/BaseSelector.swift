@@ -74,9 +74,9 @@ public class BaseSelector<Data> {
         try engine.validate(events)
         let fd = fileObject.fileDescriptor
         if fd < 0 { throw try engine.refusal(.invalidFileDescriptor) }
-        engine.lock()
-        defer { engine.unlock() }
         let key = SelectorKey(.of(fileObject), fd: fd, events: events, data: data)
+        try engine.lock()
+        defer { engine.unlock() }
         try engine.register(fd, events, data: UnsafeMutableRawPointer(bitPattern: lastSerial + 1))
         lastSerial += 1
         registrations.reserve(fd)
@@ -119,11 +119,12 @@ public class BaseSelector<Data> {
     public final func unregister(_ fileObject: some FileObject) throws(SelectorError)
         -> SelectorKey<Data>
     {
-        engine.lock()
+        let fd = fileObject.fileDescriptor
+        try engine.lock()
         defer { engine.unlock() }
-        let fd = try find(fileObject)
-        try engine.unregister(fd)
-        return registrations.remove(fd)
+        let known = try find(fileObject, fd)
+        try engine.unregister(known)
+        return registrations.remove(known)
     }
 
     /// Waits until a registered file object is ready or the time is over, and returns what is ready.
@@ -217,9 +218,10 @@ public class BaseSelector<Data> {
     public final func get_key(_ fileObject: some FileObject) throws(SelectorError) -> SelectorKey<
         Data
     > {
-        engine.lock()
+        let fd = fileObject.fileDescriptor
+        try engine.lock()
         defer { engine.unlock() }
-        return registrations[try find(fileObject)]
+        return registrations[try find(fileObject, fd)]
     }
 
     // swift-format-ignore: AlwaysUseLowerCamelCase
@@ -251,7 +253,7 @@ public class BaseSelector<Data> {
     /// The C function is `sel_close`.
     public final func close() {
         engine.close()
-        engine.lock()
+        guard (try? engine.lock()) != nil else { return }
         let old = registrations.inOrder.map { registrations.remove($0) }
         engine.unlock()
         // Whatever the data do when they go, the lock is free.
@@ -262,7 +264,7 @@ public class BaseSelector<Data> {
 
     /// All keys, in the order of registration; none once closed.
     var keysInOrder: [SelectorKey<Data>] {
-        engine.lock()
+        guard (try? engine.lock()) != nil else { return [] }
         defer { engine.unlock() }
         return registrations.inOrder.map { registrations[$0] }
     }
@@ -272,34 +274,41 @@ public class BaseSelector<Data> {
 
     /// The key of a file object: by its descriptor or, once that is gone, by its identity.
     func key(of fileObject: some FileObject) -> SelectorKey<Data>? {
-        engine.lock()
+        let fd = fileObject.fileDescriptor
+        guard (try? engine.lock()) != nil else { return nil }
         defer { engine.unlock() }
-        return number(of: fileObject).map { registrations[$0] }
+        return number(of: fileObject, fd).map { registrations[$0] }
     }
 
-    /// The number of a registered file object.
+    /// With the lock held: the number of a registered file object, whose getter was asked before.
     @inlinable
-    final func find(_ fileObject: some FileObject) throws(SelectorError) -> Int32 {
-        if let fd = number(of: fileObject) { return fd }
-        let fd = fileObject.fileDescriptor
+    final func find(_ fileObject: some FileObject, _ fd: Int32) throws(SelectorError) -> Int32 {
+        if let known = number(of: fileObject, fd) { return known }
         throw try engine.refusal(fd < 0 ? .invalidFileDescriptor : .notRegistered(fd))
     }
 
     @inlinable
-    final func number(of fileObject: some FileObject) -> Int32? {
-        let fd = fileObject.fileDescriptor
+    final func number(of fileObject: some FileObject, _ fd: Int32) -> Int32? {
         if fd < 0 { return number(ofClosed: fileObject) }
         return registrations.serial(fd) != 0 ? fd : nil
     }
 
+    /// The number of a closed file object, by its identity: the first one that was registered.
     @usableFromInline
     final func number(ofClosed fileObject: some FileObject) -> Int32? {
         guard type(of: fileObject) is AnyClass else { return nil }
         let identity = fileObject as AnyObject
-        return registrations.inOrder.first { fd in
-            guard let known = registrations[fd].box?.fileObject else { return false }
-            return type(of: known) is AnyClass && known as AnyObject === identity
+        var found: Int32?
+        for fd in 0..<Int32(registrations.count) where registrations.serial(fd) != 0 {
+            guard let known = registrations[fd].box?.fileObject, type(of: known) is AnyClass,
+                known as AnyObject === identity
+            else { continue }
+            if let first = found, registrations.serial(first) < registrations.serial(fd) {
+                continue
+            }
+            found = fd
         }
+        return found
     }
 
     @inlinable
@@ -310,7 +319,7 @@ public class BaseSelector<Data> {
         // A capacity at first, as with unsafeUninitializedCapacity, looks up the type at run time.
         var ready: [(key: SelectorKey<Data>, events: EventMask)] = []
         ready.reserveCapacity(reports.count)
-        engine.lock()
+        try lock(toCollect: reports)
         for index in 0..<reports.count {
             let report = reports.base[index]
             let events = events(of: report)
@@ -330,7 +339,7 @@ public class BaseSelector<Data> {
         // One by one is quicker than all at once.
         for _ in 0..<ready.count { ready.removeLast() }
         ready.reserveCapacity(reports.count)
-        engine.lock()
+        try lock(toCollect: reports)
         for index in 0..<reports.count {
             let report = reports.base[index]
             let events = events(of: report)
@@ -343,14 +352,26 @@ public class BaseSelector<Data> {
         engine.finish(reports)
     }
 
+    /// Takes the lock after a wait.
+    @inlinable
+    final func lock(toCollect reports: EventBuffer) throws(SelectorError) {
+        do throws(SelectorError) {
+            try engine.lock()
+        } catch {
+            engine.keep(reports)
+            throw error
+        }
+    }
+
     /// Changes a registration; returns the old and the new key.
     @inlinable
     final func replace(
         _ fileObject: some FileObject, _ events: EventMask, _ data: Data
     ) throws(SelectorError) -> (SelectorKey<Data>, SelectorKey<Data>) {
-        engine.lock()
+        let number = fileObject.fileDescriptor
+        try engine.lock()
         defer { engine.unlock() }
-        let fd = try find(fileObject)
+        let fd = try find(fileObject, number)
         let old = registrations[fd]
         let serial = registrations.serial(fd)
         try engine.modify(fd, events, data: UnsafeMutableRawPointer(bitPattern: serial))

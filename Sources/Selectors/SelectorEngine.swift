@@ -11,17 +11,17 @@ final class SelectorEngine: @unchecked Sendable {
     private let core: SelectorCore
     /// How many are registered, or were a moment ago.
     private let count = Atomic<Int>(0)
-    /// The address of an ``EventBuffer`` that no wait has now; it is stored with the lock held.
+    /// The address of an ``EventBuffer`` that no wait has now.
     private let spare = Atomic<UnsafeMutableRawPointer?>(nil)
 
     init(_ backend: String?) throws(SelectorError) {
         do throws(SystemError) {
             if let list = backend?.utf8CString {
                 core = try list.withUnsafeBufferPointer { list throws(SystemError) in
-                    try BackendRegistry.shared.open(list.baseAddress)
+                    try BackendRegistry.shared().open(list.baseAddress)
                 }
             } else {
-                core = try BackendRegistry.shared.open(nil)
+                core = try BackendRegistry.shared().open(nil)
             }
         } catch {
             throw SelectorError(BackendError(error))
@@ -29,6 +29,8 @@ final class SelectorEngine: @unchecked Sendable {
     }
 
     deinit {
+        close()
+        core.deallocate()
         if let address = spare.load(ordering: .acquiring) {
             EventBuffer(address: address).deallocate()
         }
@@ -36,15 +38,19 @@ final class SelectorEngine: @unchecked Sendable {
 
     var backend: String { String(cString: core.backendName) }
 
-    /// Takes the lock of what is kept of registrations, which is never held during a wait.
+    /// Takes the lock of what is kept of registrations, which is never held during a wait, nor while
+    /// code of the caller's runs.
+    ///
+    /// - Throws: `.system(EDEADLK)` where a backend's function has called back; `.closed` in a child
+    ///   whose fork was not noticed.
     @usableFromInline
-    func lock() {
-        core.faceGate.lock()
+    func lock() throws(SelectorError) {
+        try ask { () throws(SystemError) in _ = try core.faceGate.lock() }
     }
 
     @usableFromInline
     func unlock() {
-        core.faceGate.unlock(attention: false)
+        core.faceGate.unlock()
     }
 
     // MARK: Registrations, with the lock held
@@ -87,8 +93,7 @@ final class SelectorEngine: @unchecked Sendable {
                 into: buffer.base, max: Int32(clamping: buffer.capacity),
                 timeout: timeout.map(nanoseconds) ?? -1, signals: signals)
             if result < 0 {
-                lock()
-                finish(buffer)
+                keep(buffer)
                 try check(result)
             }
             buffer.count = Int(result)
@@ -101,13 +106,20 @@ final class SelectorEngine: @unchecked Sendable {
     /// With the lock held: takes the buffer back, and gives the lock back.
     @usableFromInline
     func finish(_ buffer: EventBuffer) {
-        if spare.load(ordering: .relaxed) == nil {
-            spare.store(buffer.address, ordering: .releasing)
-        } else {
-            // Another thread had one of its own.
-            buffer.deallocate()
-        }
+        keep(buffer)
         unlock()
+    }
+
+    /// Keeps a buffer for the next wait, or frees it.
+    @usableFromInline
+    func keep(_ buffer: EventBuffer) {
+        let isKept =
+            spare.load(ordering: .relaxed) == nil
+            && spare.compareExchange(
+                expected: nil, desired: buffer.address, ordering: .releasing
+            ).exchanged
+        // Another thread had one of its own.
+        if !isKept { buffer.deallocate() }
     }
 
     @inline(__always)
@@ -157,7 +169,8 @@ final class SelectorEngine: @unchecked Sendable {
     }
 
     func close() {
-        core.close()
+        // A backend that closes the selector it belongs to is refused.
+        try? core.close()
     }
 
     /// Calls the core, and gives its errors their names.

@@ -9,7 +9,7 @@ public enum SelectorRegistry {
     ///
     /// The first call tries each of them once. The C function is `sel_backends`.
     public static var backends: [BackendInfo] {
-        let registry = BackendRegistry.shared
+        guard let registry = try? BackendRegistry.shared() else { return [] }
         var infos: [sel_backend_info] = []
         var count = Int(registry.describe(nil, max: 0))
         // Another thread may add one between the two looks.
@@ -29,7 +29,7 @@ public enum SelectorRegistry {
         let name = descriptor.name.utf8.contains(0) ? "" : descriptor.name
         do throws(SystemError) {
             try name.utf8CString.withUnsafeBufferPointer { name throws(SystemError) in
-                _ = try BackendRegistry.shared.add(
+                try BackendRegistry.shared().add(
                     name.baseAddress.unsafelyUnwrapped, rank: descriptor.rank,
                     capabilities: descriptor.capabilities, make: descriptor.make)
             }
@@ -49,7 +49,7 @@ public enum SelectorRegistry {
     public static func loadPlugin(_ path: String) throws(BackendError) {
         do throws(SystemError) {
             try path.utf8CString.withUnsafeBufferPointer { path throws(SystemError) in
-                try BackendRegistry.shared.load(path.baseAddress)
+                try BackendRegistry.shared().load(path.baseAddress)
             }
         } catch {
             throw BackendError(error)

@@ -12,8 +12,7 @@ public func sel_open(
     guard let out else { return refuse(SystemError(EINVAL)) }
     out.pointee = nil
     do throws(SystemError) {
-        let core = try BackendRegistry.shared.open(backend)
-        out.pointee = OpaquePointer(Unmanaged.passRetained(core).toOpaque())
+        out.pointee = OpaquePointer(try BackendRegistry.shared().open(backend).address)
         return 0
     } catch {
         // The registry has words of its own for it.
@@ -24,10 +23,14 @@ public func sel_open(
 @_cdecl("sel_close") @implementation
 public func sel_close(_ selector: OpaquePointer!) -> Int32 {
     guard let selector else { return 0 }
-    let core = Unmanaged<SelectorCore>.fromOpaque(UnsafeRawPointer(selector))
-    core._withUnsafeGuaranteedRef { $0.close() }
-    core.release()
-    return 0
+    let core = core(selector)
+    do throws(SystemError) {
+        try core.close()
+        core.deallocate()
+        return 0
+    } catch {
+        return refuse(error)
+    }
 }
 
 @_cdecl("sel_register") @implementation
@@ -67,7 +70,7 @@ public func sel_select(
     _ timeout_ns: Int64
 ) -> Int32 {
     guard let selector, let events, max >= 1 else { return refuse(SystemError(EINVAL)) }
-    return lend(selector) { $0.select(into: events, max: max, timeout: timeout_ns) }
+    return core(selector).select(into: events, max: max, timeout: timeout_ns)
 }
 
 @_cdecl("sel_pselect") @implementation
@@ -76,9 +79,7 @@ public func sel_pselect(
     _ timeout_ns: Int64, _ mask: UnsafePointer<sigset_t>!
 ) -> Int32 {
     guard let selector, let events, max >= 1 else { return refuse(SystemError(EINVAL)) }
-    return lend(selector) {
-        $0.select(into: events, max: max, timeout: timeout_ns, signals: mask)
-    }
+    return core(selector).select(into: events, max: max, timeout: timeout_ns, signals: mask)
 }
 
 @_cdecl("sel_set_interruptible") @implementation
@@ -91,9 +92,13 @@ public func sel_set_interruptible(_ selector: OpaquePointer!, _ on: Int32) -> In
 
 @_cdecl("sel_wakeup") @implementation
 public func sel_wakeup(_ selector: OpaquePointer!) -> Int32 {
-    with(selector) { core throws(SystemError) in
-        try core.wakeup()
+    guard let selector else { return -EINVAL }
+    do throws(SystemError) {
+        try core(selector).wakeup()
         return 0
+    } catch {
+        // A signal handler may be the caller: nothing is written down.
+        return 0 &- error.code
     }
 }
 
@@ -126,20 +131,23 @@ public func sel_fileno(_ selector: OpaquePointer!) -> Int32 {
 @_cdecl("sel_backend_name") @implementation
 public func sel_backend_name(_ selector: OpaquePointer!) -> UnsafePointer<CChar>! {
     guard let selector else { return nil }
-    return Unmanaged<SelectorCore>.fromOpaque(UnsafeRawPointer(selector))
-        ._withUnsafeGuaranteedRef { $0.backendName }
+    return core(selector).backendName
 }
 
 @_cdecl("sel_backends") @implementation
 public func sel_backends(_ infos: UnsafeMutablePointer<sel_backend_info>!, _ max: Int32) -> Int32 {
     guard max == 0 || (max > 0 && infos != nil) else { return refuse(SystemError(EINVAL)) }
-    return BackendRegistry.shared.describe(infos, max: max)
+    do throws(SystemError) {
+        return try BackendRegistry.shared().describe(infos, max: max)
+    } catch {
+        return 0 &- error.code
+    }
 }
 
 @_cdecl("sel_add_backend") @implementation
 public func sel_add_backend(_ ops: UnsafePointer<sel_backend_ops>!) -> Int32 {
     do throws(SystemError) {
-        try BackendRegistry.shared.add(ops)
+        try BackendRegistry.shared().add(ops)
         return 0
     } catch {
         // The registry has words of its own for it.
@@ -150,7 +158,7 @@ public func sel_add_backend(_ ops: UnsafePointer<sel_backend_ops>!) -> Int32 {
 @_cdecl("sel_load_plugin") @implementation
 public func sel_load_plugin(_ path: UnsafePointer<CChar>!) -> Int32 {
     do throws(SystemError) {
-        try BackendRegistry.shared.load(path)
+        try BackendRegistry.shared().load(path)
         return 0
     } catch {
         return 0 &- error.code
@@ -178,20 +186,18 @@ private func with(
     _ selector: OpaquePointer?, _ body: (SelectorCore) throws(SystemError) -> Int32
 ) -> Int32 {
     guard let selector else { return refuse(SystemError(EINVAL)) }
-    return lend(selector) { core in
-        do throws(SystemError) {
-            return try body(core)
-        } catch {
-            return refuse(error)
-        }
+    do throws(SystemError) {
+        return try body(core(selector))
+    } catch {
+        return refuse(error)
     }
 }
 
-/// Runs a call on the core behind a handle.
+/// The core behind a handle.
 @inline(__always)
-private func lend(_ selector: OpaquePointer, to body: (SelectorCore) -> Int32) -> Int32 {
+private func core(_ selector: OpaquePointer) -> SelectorCore {
     // SAFETY: the caller holds the handle that sel_open gave, so the core lives during the call.
-    Unmanaged<SelectorCore>.fromOpaque(UnsafeRawPointer(selector))._withUnsafeGuaranteedRef(body)
+    SelectorCore(UnsafeMutableRawPointer(selector))
 }
 
 /// Keeps an error's words, and returns what C returns for it.

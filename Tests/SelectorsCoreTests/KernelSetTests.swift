@@ -12,12 +12,13 @@ private let oneShot = UInt32(SEL_ONESHOT)
 /// Which calls the engine makes of a backend, and so which system calls it costs.
 @Suite struct KernelSetTests {
     private let log = Log()
-    private let selector: SelectorCore
+    private let owner: CoreOwner
+    private var selector: SelectorCore { owner.core }
     /// A socket that is ready, and its peer.
     private let a, b: Descriptor
 
     init() throws {
-        selector = try log.open()
+        owner = CoreOwner(try log.open())
         (a, b) = Descriptor.socketPair()
         b.write()
     }
@@ -99,6 +100,20 @@ private let oneShot = UInt32(SEL_ONESHOT)
     }
 }
 
+/// Closes a core when the test is over.
+private final class CoreOwner: Sendable {
+    let core: SelectorCore
+
+    init(_ core: SelectorCore) {
+        self.core = core
+    }
+
+    deinit {
+        try? core.close()
+        core.deallocate()
+    }
+}
+
 /// A backend that waits by poll(2) and writes down which calls change it.
 private final class Log: Sendable {
     private let calls = Mutex<[String]>([])
@@ -111,7 +126,7 @@ private final class Log: Sendable {
             BackendDescriptor(name: name, rank: 0) { () throws(SystemError) in
                 Backend(log: self)
             })
-        let selector = try name.withCString { try BackendRegistry.shared.open($0) }
+        let selector = try name.withCString { try BackendRegistry.shared().open($0) }
         _ = take()
         return selector
     }

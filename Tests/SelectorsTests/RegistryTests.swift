@@ -31,7 +31,8 @@ import Testing
     @Test func onlyEpollCanMoreThanTheContractAsks() {
         let capable = ranked.filter { !$0.capabilities.isEmpty }
         #expect(capable.map(\.name) == ["epoll"])
-        #expect(capable.map(\.capabilities) == [[.fileno, .concurrent, .edge, .exclusive]])
+        #expect(
+            capable.map(\.capabilities) == [[.fileno, .concurrent, .edge, .exclusive, .oneShot]])
     }
 
     @Test func theCFaceListsTheSame() {

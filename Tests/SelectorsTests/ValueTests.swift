@@ -35,6 +35,7 @@ import Testing
         #expect(BackendCapabilities.concurrent.rawValue == UInt32(SEL_CAN_CONCURRENT))
         #expect(BackendCapabilities.edge.rawValue == UInt32(SEL_CAN_EDGE))
         #expect(BackendCapabilities.exclusive.rawValue == UInt32(SEL_CAN_EXCLUSIVE))
+        #expect(BackendCapabilities.oneShot.rawValue == UInt32(SEL_CAN_ONESHOT))
         #expect(EventMask.priority.rawValue == UInt32(SEL_PRIORITY))
         #expect(EventMask.edge.rawValue == UInt32(SEL_EDGE))
         #expect(EventMask.oneShot.rawValue == UInt32(SEL_ONESHOT))

@@ -109,9 +109,16 @@ static int put_mask(char text[MASK_LENGTH], uint32_t mask) {
         uint32_t bit;
         const char *word;
     } words[] = {
-        {POLLIN, "IN"},       {POLLOUT, "OUT"},        {POLLPRI, "PRI"},
-        {POLLRDHUP, "RDHUP"}, {POLLERR, "ERR"},        {POLLHUP, "HUP"},
-        {POLLNVAL, "NVAL"},   {SEL_MASK_EDGE, "EDGE"}, {SEL_MASK_EXCLUSIVE, "EXCLUSIVE"},
+        {POLLIN, "IN"},
+        {POLLOUT, "OUT"},
+        {POLLPRI, "PRI"},
+        {POLLRDHUP, "RDHUP"},
+        {POLLERR, "ERR"},
+        {POLLHUP, "HUP"},
+        {POLLNVAL, "NVAL"},
+        {SEL_MASK_EDGE, "EDGE"},
+        {SEL_MASK_ONESHOT, "ONESHOT"},
+        {SEL_MASK_EXCLUSIVE, "EXCLUSIVE"},
     };
     int length = 0;
     for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {

@@ -1,120 +1,168 @@
-#if os(Linux)
-    import CSelectorsPlatform
+import CSelectorsPlatform
+import Synchronization
 
-    /// Waits with epoll(7).
+/// Waits with epoll(7).
+///
+/// The kernel's quirks:
+/// - It watches open files, not numbers. A file that was closed under one number and lives on
+///   under another (dup, fork) is still reported, with the token it was added with; a number
+///   that names another file now is unknown (`ENOENT`).
+/// - It refuses regular files and directories with `EPERM`.
+/// - It modifies nothing that is or becomes exclusive (`EINVAL`), and takes no more than reading
+///   and writing with it.
+/// - `epoll_pwait2` came with Linux 5.11; older kernels say `ENOSYS`, some sandboxes `EPERM`.
+struct EpollBackend: ~Copyable, Facility {
+    private var epfd: Int32
+    /// The number that the parent's epoll had here, until there is one of the child's; -1: none.
+    private var former: Int32 = -1
+    /// What an epoll looks like.
+    private let identity: platform_identity
+    /// An epoll that watches `epfd` alone: the descriptor that is given out; -1 before.
     ///
-    /// The kernel's quirks:
-    /// - It watches open files, not numbers. A file that was closed under one number and lives on
-    ///   under another (dup, fork) is still reported, with the token it was added with; a number
-    ///   that names another file now is unknown (`ENOENT`).
-    /// - It refuses regular files and directories with `EPERM`.
-    /// - It modifies nothing that is or becomes exclusive (`EINVAL`), and takes no more than reading
-    ///   and writing with it.
-    /// - `epoll_pwait2` came with Linux 5.11; older kernels say `ENOSYS`, some sandboxes `EPERM`.
-    final class EpollBackend: SelectorBackend {
-        private let epfd: Int32
-        /// An epoll that watches `epfd` alone: the descriptor that is given out.
-        ///
-        /// Whoever waits for it does not notice when the file behind `epfd` is replaced.
-        private var shell: Int32?
-        private var hasNanoseconds = true
+    /// Whoever waits for it does not notice when another file takes the place of `epfd`.
+    private var shell: Int32 = -1
+    private let hasNanoseconds = Atomic<Bool>(true)
 
-        /// Opens an epoll.
-        ///
-        /// The kernel is asked before the object is made: an initializer that throws would leave
-        /// its memory behind in Embedded Swift.
-        static func open() throws(SystemError) -> EpollBackend {
-            EpollBackend(epfd: try check(platform_epoll_create()))
-        }
-
-        private init(epfd: Int32) {
-            self.epfd = epfd
-        }
-
-        func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
-            let result = platform_epoll_ctl(epfd, EPOLL_CTL_ADD, fd, mask, token)
-            if result == -EINVAL && fd == epfd { throw SystemError(ELOOP) }
-            if result == -EEXIST {
-                // The very file was left behind under this number, and came back to it by dup.
-                return try modify(fd, mask: mask, token: token)
-            }
-            try check(result)
-        }
-
-        func modify(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
-            let result = platform_epoll_ctl(epfd, EPOLL_CTL_MOD, fd, mask, token)
-            if result == -EINVAL {
-                try remove(fd)
-                return try add(fd, mask: mask, token: token)
-            }
-            try check(result)
-        }
-
-        func remove(_ fd: Int32) throws(SystemError) {
-            try check(platform_epoll_ctl(epfd, EPOLL_CTL_DEL, fd, 0, 0))
-        }
-
-        func reset(afterFork: Bool) throws(SystemError) {
-            let fresh = try check(platform_epoll_create())
-            // The numbers stay: another could be one that is registered and was closed.
-            defer { _ = platform_close(fresh) }
-            if let shell {
-                if afterFork {
-                    let freshShell = try EpollBackend.makeShell(around: fresh)
-                    defer { _ = platform_close(freshShell) }
-                    try check(platform_replace(freshShell, shell))
-                } else {
-                    try check(
-                        platform_epoll_ctl(shell, EPOLL_CTL_ADD, fresh, PollMask.read, 0))
-                }
-            }
-            try check(platform_replace(fresh, epfd))
-        }
-
-        var epoll: Int32? { epfd }
-
-        func wait(
-            into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
-            signals: UnsafePointer<sigset_t>?
-        ) throws(SystemError) -> Int32 {
-            if timeout > 0 && hasNanoseconds {
-                let result = waitPrecisely(
-                    into: events, max: max, timeout: timeout, signals: signals)
-                if !Timeout.isMissing(result) { return try check(result) }
-                hasNanoseconds = false
-            }
-            let milliseconds = Timeout.milliseconds(timeout)
-            if let signals {
-                return try check(platform_epoll_pwait(epfd, events, max, milliseconds, signals))
-            }
-            return try check(platform_epoll_wait(epfd, events, max, milliseconds))
-        }
-
-        private func waitPrecisely(
-            into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
-            signals: UnsafePointer<sigset_t>?
-        ) -> Int32 {
-            var time = Timeout.timespec(timeout)
-            return platform_epoll_pwait2(epfd, events, max, &time, signals)
-        }
-
-        func fileno() throws(SystemError) -> Int32? {
-            if shell == nil { shell = try EpollBackend.makeShell(around: epfd) }
-            return shell
-        }
-
-        /// Opens an epoll that watches another one.
-        private static func makeShell(around epfd: Int32) throws(SystemError) -> Int32 {
-            let shell = try check(platform_epoll_create())
-            let result = platform_epoll_ctl(shell, EPOLL_CTL_ADD, epfd, PollMask.read, 0)
-            if result < 0 { _ = platform_close(shell) }
-            try check(result)
-            return shell
-        }
-
-        func close() {
-            if let shell { _ = platform_close(shell) }
+    static func make() throws(SystemError) -> Backend {
+        let epfd = try check(platform_epoll_create())
+        do throws(SystemError) {
+            return .epoll(try .make(EpollBackend(epfd: epfd)))
+        } catch {
             _ = platform_close(epfd)
+            throw error
         }
     }
-#endif
+
+    private init(epfd: Int32) {
+        self.epfd = epfd
+        identity = platform_identify(epfd)
+    }
+
+    @inline(__always)
+    func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+        let result = platform_epoll_ctl(epfd, EPOLL_CTL_ADD, fd, mask, token)
+        if result < 0 { try addAgain(fd, mask: mask, token: token, after: result) }
+    }
+
+    @inline(never)
+    private func addAgain(
+        _ fd: Int32, mask: UInt32, token: UInt64, after result: Int32
+    ) throws(SystemError) {
+        if result == -EINVAL && fd == epfd { throw SystemError(ELOOP) }
+        // The very file was left behind under this number, and came back to it by dup.
+        if result == -EEXIST { return try modify(fd, mask: mask, token: token) }
+        try check(result)
+    }
+
+    func modify(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+        let result = platform_epoll_ctl(epfd, EPOLL_CTL_MOD, fd, mask, token)
+        if result == -EINVAL {
+            try remove(fd)
+            return try add(fd, mask: mask, token: token)
+        }
+        try check(result)
+    }
+
+    @inline(__always)
+    func remove(_ fd: Int32) throws(SystemError) {
+        try check(platform_epoll_ctl(epfd, EPOLL_CTL_DEL, fd, 0, 0))
+    }
+
+    mutating func reset(afterFork: Bool, place: PlaceDescriptor) throws(SystemError) {
+        let fresh = try check(platform_epoll_create())
+        if isOurs(epfd) {
+            // The old one may live on in a fork's child, and be reported by the shell.
+            if isOurs(shell) { _ = platform_epoll_ctl(shell, EPOLL_CTL_DEL, epfd, 0, 0) }
+            let result = platform_replace(fresh, epfd)
+            _ = platform_close(fresh)
+            try check(result)
+        } else {
+            epfd = try place(fresh, former)
+            former = -1
+        }
+        if shell >= 0 {
+            try restoreShell()
+            try check(platform_epoll_ctl(shell, EPOLL_CTL_ADD, epfd, PollMask.read, 0))
+        }
+    }
+
+    /// Opens another shell under the same number, if there is none any more and the number is free.
+    private mutating func restoreShell() throws(SystemError) {
+        if isOurs(shell) { return }
+        let fresh = try check(platform_epoll_create())
+        if fresh == shell { return }
+        let moved = platform_duplicate(fresh, shell)
+        _ = platform_close(fresh)
+        shell = try check(moved)
+    }
+
+    /// Whether a number names an epoll that was opened here, as far as that can be told.
+    private func isOurs(_ fd: Int32) -> Bool {
+        fd >= 0 && platform_is_same(fd, identity) != 0
+    }
+
+    func wait(
+        into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
+        signals: UnsafePointer<sigset_t>?
+    ) throws(SystemError) -> Int32 {
+        try check(explain(wait(events, max, timeout, signals)))
+    }
+
+    private func wait(
+        _ events: UnsafeMutablePointer<BackendEvent>, _ max: Int32, _ timeout: Int64,
+        _ signals: UnsafePointer<sigset_t>?
+    ) -> Int32 {
+        if timeout > 0 && hasNanoseconds.load(ordering: .relaxed) {
+            var time = Timeout.timespec(timeout)
+            let result = platform_epoll_pwait2(epfd, events, max, &time, signals)
+            if !Timeout.isMissing(result) { return result }
+            hasNanoseconds.store(false, ordering: .relaxed)
+        }
+        let milliseconds = Timeout.milliseconds(timeout)
+        if let signals { return platform_epoll_pwait(epfd, events, max, milliseconds, signals) }
+        return platform_epoll_wait(epfd, events, max, milliseconds)
+    }
+
+    /// Waits without a limit; after -1 errno is to be looked at.
+    @inline(__always)
+    func waitPlainly(into events: UnsafeMutablePointer<BackendEvent>, max: Int32) -> Int32 {
+        platform_epoll_wait_plainly(epfd, events, max)
+    }
+
+    /// The result of a wait, with the right error where somebody has closed the epoll, and its number
+    /// names another file.
+    func explain(_ result: Int32) -> Int32 {
+        result == -EINVAL && !isOurs(epfd) ? -EBADF : result
+    }
+
+    mutating func fileno() throws(SystemError) -> Int32? {
+        if shell < 0 { shell = try EpollBackend.makeShell(around: epfd) }
+        return shell
+    }
+
+    /// Opens an epoll that watches another one.
+    private static func makeShell(around epfd: Int32) throws(SystemError) -> Int32 {
+        let shell = try check(platform_epoll_create())
+        let result = platform_epoll_ctl(shell, EPOLL_CTL_ADD, epfd, PollMask.read, 0)
+        if result < 0 { _ = platform_close(shell) }
+        return try check(result < 0 ? result : shell)
+    }
+
+    /// The shell's number is known outside, and so is replaced at once: the parent's epoll must not be
+    /// watched in its place.
+    mutating func leaveToParent() {
+        if isOurs(epfd) { _ = platform_close(epfd) }
+        if epfd >= 0 { (former, epfd) = (epfd, -1) }
+        guard isOurs(shell) else { return }
+        let fresh = platform_epoll_create()
+        if fresh < 0 || platform_replace(fresh, shell) < 0 {
+            _ = platform_close(shell)
+        }
+        if fresh >= 0 { _ = platform_close(fresh) }
+    }
+
+    func close() {
+        if isOurs(shell) { _ = platform_close(shell) }
+        if isOurs(epfd) { _ = platform_close(epfd) }
+    }
+}

@@ -4,13 +4,19 @@ import CSelectors
 /// Waits with a table of C functions, that of a program or of a plug-in.
 ///
 /// What the functions answer against the rules of `selectors_plugin.h` becomes `EPROTO`.
-final class PluginBackend: SelectorBackend {
+struct PluginBackend: ~Copyable, Facility {
     private let ops: UnsafePointer<sel_backend_ops>
     private var instance: UnsafeMutableRawPointer?
 
     /// Opens an instance; no function of the table is missing, and it lives forever.
-    static func open(_ ops: UnsafePointer<sel_backend_ops>) throws(SystemError) -> PluginBackend {
-        PluginBackend(ops, try makeInstance(ops))
+    static func make(_ ops: UnsafePointer<sel_backend_ops>) throws(SystemError) -> Backend {
+        let instance = try open(ops)
+        do throws(SystemError) {
+            return .plugin(try .make(PluginBackend(ops, instance)))
+        } catch {
+            close(ops, instance)
+            throw error
+        }
     }
 
     private init(_ ops: UnsafePointer<sel_backend_ops>, _ instance: UnsafeMutableRawPointer?) {
@@ -18,12 +24,22 @@ final class PluginBackend: SelectorBackend {
         self.instance = instance
     }
 
-    private static func makeInstance(
+    private static func open(
         _ ops: UnsafePointer<sel_backend_ops>
     ) throws(SystemError) -> UnsafeMutableRawPointer? {
         var instance: UnsafeMutableRawPointer?
         try ask(ops, "open", upTo: 0) { ops.pointee.open.unsafelyUnwrapped(&instance) }
         return instance
+    }
+
+    private static func close(
+        _ ops: UnsafePointer<sel_backend_ops>, _ instance: UnsafeMutableRawPointer?
+    ) {
+        let saved = platform_errno()
+        let cancellation = platform_forbid_cancellation()
+        ops.pointee.close.unsafelyUnwrapped(instance)
+        platform_allow_cancellation(cancellation)
+        platform_set_errno(saved)
     }
 
     func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
@@ -48,11 +64,11 @@ final class PluginBackend: SelectorBackend {
         try ask(ops, "remove", upTo: 0) { ops.pointee.remove.unsafelyUnwrapped(instance, fd) }
     }
 
-    func reset(afterFork: Bool) throws(SystemError) {
+    mutating func reset(afterFork: Bool, place: PlaceDescriptor) throws(SystemError) {
         if let reset = ops.pointee.reset {
             try ask(ops, "reset", upTo: 0) { reset(instance, afterFork ? 1 : 0) }
         } else {
-            let fresh = try PluginBackend.makeInstance(ops)
+            let fresh = try PluginBackend.open(ops)
             close()
             instance = fresh
         }
@@ -74,10 +90,11 @@ final class PluginBackend: SelectorBackend {
         }
     }
 
+    /// Its reset is told of the fork.
+    func leaveToParent() {}
+
     func close() {
-        let saved = platform_errno()
-        ops.pointee.close.unsafelyUnwrapped(instance)
-        platform_set_errno(saved)
+        PluginBackend.close(ops, instance)
     }
 }
 
@@ -88,7 +105,9 @@ private func ask(
     _ call: () -> Int32
 ) throws(SystemError) -> Int32 {
     let saved = platform_errno()
+    let cancellation = platform_forbid_cancellation()
     let result = call()
+    platform_allow_cancellation(cancellation)
     platform_set_errno(saved)
     if result > limit || result < -4095 || result == -EPROTO {
         throw LastError.recordBreach(by: ops.pointee.name, function, result)

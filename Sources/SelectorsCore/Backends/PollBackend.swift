@@ -4,7 +4,7 @@ import CSelectorsPlatform
 ///
 /// The kernel watches numbers: a closed one is reported with `POLLNVAL` by each wait, and one that
 /// names another file now is watched as that file.
-final class PollBackend: SelectorBackend {
+struct PollBackend: ~Copyable, Facility {
     /// One slot for each watched descriptor, without gaps.
     private var slots = Buffer<pollfd>()
     /// The token of each slot.
@@ -16,13 +16,19 @@ final class PollBackend: SelectorBackend {
     private var cursor = 0
     private var hasNanoseconds = true
 
-    func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+    init() {}
+
+    static func make() throws(SystemError) -> Backend {
+        .poll(try .make(PollBackend()))
+    }
+
+    mutating func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
         try check(platform_check_open(fd))
         try insert(fd, mask: mask, token: token)
     }
 
     /// Starts to watch a number, be it open or not.
-    func insert(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+    mutating func insert(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
         try slotOf.reserve(Int(fd) + 1)
         try slots.reserve(count + 1)
         try tokens.reserve(count + 1)
@@ -32,13 +38,13 @@ final class PollBackend: SelectorBackend {
         count += 1
     }
 
-    func modify(_ fd: Int32, mask: UInt32, token: UInt64) {
+    mutating func modify(_ fd: Int32, mask: UInt32, token: UInt64) {
         let slot = Int(slotOf[Int(fd)])
         slots.at(slot).pointee.events = Int16(truncatingIfNeeded: mask)
         tokens[slot] = token
     }
 
-    func remove(_ fd: Int32) {
+    mutating func remove(_ fd: Int32) {
         let slot = Int(slotOf[Int(fd)])
         count -= 1
         slots[slot] = slots[count]
@@ -46,11 +52,15 @@ final class PollBackend: SelectorBackend {
         slotOf[Int(slots[slot].fd)] = Int32(slot)
     }
 
-    func reset(afterFork: Bool) {
+    mutating func reset(afterFork: Bool, place: PlaceDescriptor) {
+        removeAll()
+    }
+
+    mutating func removeAll() {
         count = 0
     }
 
-    func wait(
+    mutating func wait(
         into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
@@ -75,7 +85,7 @@ final class PollBackend: SelectorBackend {
         return wanted
     }
 
-    private func poll(_ timeout: Int64, _ signals: UnsafePointer<sigset_t>?) -> Int32 {
+    private mutating func poll(_ timeout: Int64, _ signals: UnsafePointer<sigset_t>?) -> Int32 {
         if timeout > 0 && hasNanoseconds || signals != nil {
             var time = Timeout.timespec(max(timeout, 0))
             let result = withUnsafePointer(to: &time) {
@@ -89,6 +99,8 @@ final class PollBackend: SelectorBackend {
     }
 
     func fileno() -> Int32? { nil }
+
+    func leaveToParent() {}
 
     func close() {}
 }

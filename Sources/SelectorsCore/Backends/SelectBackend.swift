@@ -9,7 +9,7 @@ import CSelectorsPlatform
 /// - It tells that something is up, not what: hang-up and error look like data. So the ready
 ///   descriptors, or all of them after `EBADF`, are given to poll(2) for a look. The bits decide
 ///   who is ready, poll says why.
-final class SelectBackend: SelectorBackend {
+struct SelectBackend: ~Copyable, Facility {
     /// Numbers that are watched for one thing.
     private struct NumberSet: ~Copyable {
         typealias Word = UInt
@@ -69,7 +69,11 @@ final class SelectBackend: SelectorBackend {
     private var cursor: Int32 = 0
     private var hasNanoseconds = true
 
-    func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+    static func make() throws(SystemError) -> Backend {
+        .select(try .make(SelectBackend()))
+    }
+
+    mutating func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
         try check(platform_check_open(fd))
         let words = Int(fd) / NumberSet.Word.bitWidth + 1
         try reading.reserve(words)
@@ -82,14 +86,14 @@ final class SelectBackend: SelectorBackend {
         modify(fd, mask: mask, token: token)
     }
 
-    func modify(_ fd: Int32, mask: UInt32, token: UInt64) {
+    mutating func modify(_ fd: Int32, mask: UInt32, token: UInt64) {
         reading.set(fd, to: mask & PollMask.read != 0)
         writing.set(fd, to: mask & PollMask.write != 0)
         urgent.set(fd, to: mask & PollMask.priority != 0)
         tokens[Int(fd)] = token
     }
 
-    func remove(_ fd: Int32) {
+    mutating func remove(_ fd: Int32) {
         modify(fd, mask: 0, token: 0)
         count -= 1
         guard Int(fd) + 1 == limit else { return }
@@ -99,7 +103,7 @@ final class SelectBackend: SelectorBackend {
         if word >= 0 { limit -= members(word).leadingZeroBitCount }
     }
 
-    func reset(afterFork: Bool) {
+    mutating func reset(afterFork: Bool, place: PlaceDescriptor) {
         reading.removeAll(words)
         writing.removeAll(words)
         urgent.removeAll(words)
@@ -107,7 +111,7 @@ final class SelectBackend: SelectorBackend {
         limit = 0
     }
 
-    func wait(
+    mutating func wait(
         into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
@@ -139,7 +143,7 @@ final class SelectBackend: SelectorBackend {
         reading.members[word] | writing.members[word] | urgent.members[word]
     }
 
-    private func select(_ timeout: Int64, _ signals: UnsafePointer<sigset_t>?) -> Int32 {
+    private mutating func select(_ timeout: Int64, _ signals: UnsafePointer<sigset_t>?) -> Int32 {
         let count = Int32(limit)
         if hasNanoseconds || signals != nil {
             var time = Timeout.timespec(max(timeout, 0))
@@ -161,7 +165,7 @@ final class SelectBackend: SelectorBackend {
     }
 
     /// Asks poll(2) about each descriptor whose bit is set in the copies, and reports up to `max`.
-    private func explain(
+    private mutating func explain(
         into events: UnsafeMutablePointer<BackendEvent>, max: Int32
     ) throws(SystemError) -> Int32 {
         var asked = 0
@@ -205,6 +209,8 @@ final class SelectBackend: SelectorBackend {
     }
 
     func fileno() -> Int32? { nil }
+
+    func leaveToParent() {}
 
     func close() {}
 }

@@ -32,6 +32,9 @@ public enum PollMask {
     public static let invalid = UInt32(POLLNVAL)
     /// Asked for, never reported: report news only, see ``BackendCapabilities/edge``.
     public static let edge = UInt32(SEL_MASK_EDGE)
+    /// Asked for, never reported: report once, then not before it is modified, see
+    /// ``BackendCapabilities/oneShot``.
+    public static let oneShot = UInt32(SEL_MASK_ONESHOT)
     /// Asked for, never reported: wake one of several that wait for this file, see
     /// ``BackendCapabilities/exclusive``.
     public static let exclusive = UInt32(SEL_MASK_EXCLUSIVE)
@@ -55,6 +58,11 @@ public struct BackendCapabilities: OptionSet, Equatable, Sendable {
     public static let edge = BackendCapabilities(rawValue: 0x4)
     /// It has exclusive wake-ups.
     public static let exclusive = BackendCapabilities(rawValue: 0x8)
+    /// The kernel itself reports once; without it the engine sees to that.
+    public static let oneShot = BackendCapabilities(rawValue: 0x10)
+
+    /// All that there are.
+    static let known: BackendCapabilities = [.fileno, .concurrent, .edge, .exclusive, .oneShot]
 }
 
 /// One kernel facility that waits for descriptors.
@@ -63,15 +71,15 @@ public struct BackendCapabilities: OptionSet, Equatable, Sendable {
 /// keeps registrations, deadlines and fairness among what several waits report. It promises its
 /// backend that
 ///
-/// 1. calls come one at a time, but for `add`, `modify` and `remove` during a `wait` if the backend
-///    is ``BackendCapabilities/concurrent``;
+/// 1. calls come one at a time, but for those during a `wait` if the backend is
+///    ``BackendCapabilities/concurrent``: `add`, `modify`, `remove`, `fileno` and further waits;
 /// 2. `fd` is not negative, and at most one `add` of a number is in force;
 /// 3. `modify` and `remove` name a number whose `add` succeeded and that was not removed since,
 ///    though the file behind it may have been closed or replaced by then;
 /// 4. masks hold ``PollMask/read``, ``PollMask/write``, ``PollMask/priority`` and
-///    ``PollMask/readHangup`` only, and ``PollMask/edge`` and ``PollMask/exclusive`` for a backend
-///    that is capable of them;
-/// 5. nothing is called after `close`, which comes exactly once.
+///    ``PollMask/readHangup`` only, and ``PollMask/edge``, ``PollMask/oneShot`` and
+///    ``PollMask/exclusive`` for a backend that is capable of them;
+/// 5. `reset` and `close` come while nobody waits; nothing is called after `close`, which comes once.
 ///
 /// A backend promises the engine that
 ///
@@ -81,7 +89,8 @@ public struct BackendCapabilities: OptionSet, Equatable, Sendable {
 /// 3. error, hang-up and invalid are reported whether asked for or not;
 /// 4. of more ready descriptors than `max`, each is reported within a bounded number of waits;
 /// 5. a descriptor that was closed does not keep others from being reported;
-/// 6. no call fails by anything but an error, and none changes `errno`.
+/// 6. no call fails by anything but an error, and none changes `errno`;
+/// 7. no call uses the selector that it belongs to, which is an error (`EDEADLK`).
 public protocol SelectorBackend: AnyObject {
     /// Starts to watch a descriptor.
     ///
@@ -124,22 +133,10 @@ public protocol SelectorBackend: AnyObject {
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32
 
-    /// The descriptor of an epoll, if all that `add`, `remove` and, without a limit, `wait` do is to
-    /// call epoll_ctl and epoll_wait, as long as these do not fail: the engine then does so itself,
-    /// which takes a tenth fewer instructions. Or `nil`, as by default.
-    ///
-    /// It stays the same until `close`.
-    var epoll: Int32? { get }
-
     /// Gives the backend's own descriptor, readable when a watched one is ready, or `nil` where it
     /// has none. It stays the same until `close`.
     func fileno() throws(SystemError) -> Int32?
 
     /// Frees all that the backend holds.
     func close()
-}
-
-extension SelectorBackend {
-    /// None: `wait` is called.
-    public var epoll: Int32? { nil }
 }

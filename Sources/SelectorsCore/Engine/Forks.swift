@@ -1,73 +1,80 @@
 import CSelectorsPlatform
 
-/// All cores of the process, so that a fork finds them.
+/// All selectors of the process, so that a fork finds them.
 ///
 /// `fork` is called by the one thread that survives in the child, but others may be in the middle of
-/// a change then. So it waits for them (pthread_atfork(3)); in the child each core is told to leave
-/// its kernel set to the parent. A child made by `vfork`, `_Fork` or bare `clone` is not noticed.
-final class OpenCores: @unchecked Sendable {
-    static let shared = OpenCores()
+/// a change then. So it waits for them (pthread_atfork(3)); in the child each selector lets go of the
+/// parent's kernel set. What the forking thread is itself in the middle of, it goes on with.
+///
+/// A child of `_Fork` or of bare `clone` is told by the words of the gates, which the kernel has wiped.
+enum Forks {
+    struct State: ~Copyable {
+        let gate: Gate
+        var first: SelectorCore?
 
-    private let lock = Lock()
-    private var first: Unmanaged<SelectorCore>?
+        init(gate: Gate) {
+            self.gate = gate
+        }
+    }
 
-    /// Whether forks are noticed.
-    private var isListening = false
-
-    /// Makes sure that forks are noticed, which takes memory the first time.
-    func listen() throws(SystemError) {
-        lock.lock()
-        defer { lock.unlock() }
-        if isListening { return }
+    /// Has the handlers called from now on; returns 0 or an errno value.
+    static func listen() -> Int32 {
         let saved = platform_errno()
-        let result = pthread_atfork(
-            {
-                BackendRegistry.shared.lock.lock()
-                OpenCores.shared.lock.lock()
-                OpenCores.shared.forEach { $0.prepareFork() }
-            },
-            {
-                OpenCores.shared.forEach { $0.resumeAfterFork() }
-                OpenCores.shared.lock.unlock()
-                BackendRegistry.shared.lock.unlock()
-            },
-            {
-                OpenCores.shared.forEach { $0.leaveToParent() }
-                OpenCores.shared.lock.unlockAfterFork()
-                BackendRegistry.shared.lock.unlockAfterFork()
-            })
-        platform_set_errno(saved)
-        try check(0 &- result)
-        isListening = true
+        defer { platform_set_errno(saved) }
+        return pthread_atfork(Forks.prepare, Forks.resume, Forks.beginChild)
     }
 
-    func add(_ core: SelectorCore) {
-        lock.withLock {
-            let node = Unmanaged.passUnretained(core)
-            core.nextOpen = first
-            first?._withUnsafeGuaranteedRef { $0.previousOpen = node }
-            first = node
+    private static let prepare: @convention(c) () -> Void = {
+        guard let globals = Globals.shared else { return }
+        globals.pointee.registry.gate.lockForFork()
+        globals.pointee.forks.gate.lockForFork()
+        forEach(in: globals) { $0.prepareFork() }
+    }
+
+    private static let resume: @convention(c) () -> Void = {
+        guard let globals = Globals.shared else { return }
+        forEach(in: globals) { $0.resumeAfterFork() }
+        globals.pointee.forks.gate.unlockAfterFork()
+        globals.pointee.registry.gate.unlockAfterFork()
+    }
+
+    private static let beginChild: @convention(c) () -> Void = {
+        guard let globals = Globals.shared else { return }
+        forEach(in: globals) { $0.leaveToParent() }
+        _ = globals.pointee.forks.gate.reopenAfterFork()
+        _ = globals.pointee.registry.gate.reopenAfterFork()
+    }
+
+    private static func forEach(
+        in globals: UnsafeMutablePointer<Globals>, _ body: (SelectorCore) -> Void
+    ) {
+        var next = globals.pointee.forks.first
+        while let core = next {
+            body(core)
+            next = core.nextOpen
         }
     }
 
-    func remove(_ core: SelectorCore) {
-        lock.withLock {
-            core.nextOpen?._withUnsafeGuaranteedRef { $0.previousOpen = core.previousOpen }
-            if let previous = core.previousOpen {
-                previous._withUnsafeGuaranteedRef { $0.nextOpen = core.nextOpen }
-            } else {
-                first = core.nextOpen
-            }
-        }
+    static func add(_ core: SelectorCore) throws(SystemError) {
+        let globals = try Globals.get()
+        try globals.pointee.forks.gate.lock()
+        let first = globals.pointee.forks.first
+        core.nextOpen = first
+        first?.previousOpen = core
+        globals.pointee.forks.first = core
+        globals.pointee.forks.gate.unlock()
     }
 
-    private func forEach(_ body: (SelectorCore) -> Void) {
-        var next = first
-        while let node = next {
-            node._withUnsafeGuaranteedRef { core in
-                body(core)
-                next = core.nextOpen
-            }
+    static func remove(_ core: SelectorCore) {
+        guard let globals = Globals.shared, (try? globals.pointee.forks.gate.lock()) != nil else {
+            return
         }
+        core.nextOpen?.previousOpen = core.previousOpen
+        if let previous = core.previousOpen {
+            previous.nextOpen = core.nextOpen
+        } else {
+            globals.pointee.forks.first = core.nextOpen
+        }
+        globals.pointee.forks.gate.unlock()
     }
 }

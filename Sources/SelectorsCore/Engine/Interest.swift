@@ -29,7 +29,7 @@ package enum Interest {
         events &- 1 < read | write
     }
 
-    /// The mask that a backend is asked to watch.
+    /// The mask that a backend is asked to watch, if it can do all of it.
     @inline(__always)
     static func pollMask(_ events: UInt32) -> UInt32 {
         guard isUsual(events) else { return fullPollMask(events) }
@@ -47,6 +47,8 @@ package enum Interest {
         if events & write != 0 { mask |= PollMask.write }
         if events & priority != 0 { mask |= PollMask.priority }
         if events & edge != 0 { mask |= PollMask.edge }
+        // epoll has not both.
+        if events & (oneShot | exclusive) == oneShot { mask |= PollMask.oneShot }
         if events & exclusive != 0 { mask |= PollMask.exclusive }
         return mask
     }

@@ -1,32 +1,48 @@
 import CSelectorsPlatform
 
 /// What the kernel watches: keeps it in step with what is registered.
+///
+/// The lock is held in all of it.
 extension SelectorCore {
+    /// The mask that the backend is given for an interest.
+    @inline(__always)
+    private func backendMask(_ events: UInt32) -> UInt32 {
+        Interest.isUsual(events) ? Interest.pollMask(events) : fullBackendMask(events)
+    }
+
+    private func fullBackendMask(_ events: UInt32) -> UInt32 {
+        let mask = Interest.pollMask(events)
+        return state.pointee.capabilities.contains(.oneShot) ? mask : mask & ~PollMask.oneShot
+    }
+
+    /// Whether the kernel stops by itself to report what has this interest.
+    func isOneShotInKernel(_ events: UInt32) -> Bool {
+        fullBackendMask(events) & PollMask.oneShot != 0
+    }
+
+    /// What is in the kernel set after a one-shot was reported by a backend that sees to it: no
+    /// interest, but an entry.
+    static let spent = UInt16(Interest.oneShot)
+
+    /// Has the backend watch the wake-up's descriptor.
+    func watchWakeUp() throws(SystemError) {
+        try state.pointee.backend.add(
+            state.pointee.wakeUp.fd, mask: state.pointee.wakeUp.mask, token: WakeUp.token)
+    }
+
     /// Has the backend watch a number, or, where it cannot, poll(2).
     ///
     /// If it throws, nobody watches it.
     @inline(__always)
     func watch(_ fd: Int32, _ events: UInt32) throws(SystemError) {
-        let registration = table.at(fd)
+        let registration = state.pointee.table.at(fd)
         registration.pointee.flags.formIntersection(.changed)
-        if epoll >= 0
-            && platform_epoll_ctl(
-                epoll, PLATFORM_EPOLL_ADD, fd, Interest.pollMask(events), table.token(fd)) == 0
-        {
-            registration.pointee.installed = UInt16(truncatingIfNeeded: events)
-        } else {
-            registration.pointee.installed = 0
-            try watchByBackend(fd, events)
-        }
-    }
-
-    /// Likewise, with all that may go wrong.
-    @inline(never)
-    private func watchByBackend(_ fd: Int32, _ events: UInt32) throws(SystemError) {
         do throws(SystemError) {
-            try backend.add(fd, mask: Interest.pollMask(events), token: table.token(fd))
-            table.at(fd).pointee.installed = UInt16(truncatingIfNeeded: events)
+            try state.pointee.backend.add(
+                fd, mask: backendMask(events), token: state.pointee.table.token(fd))
+            registration.pointee.installed = UInt16(truncatingIfNeeded: events)
         } catch {
+            registration.pointee.installed = 0
             guard error.code == EPERM else { throw error }
             try pollRefused(fd, events)
         }
@@ -56,76 +72,79 @@ extension SelectorCore {
     /// Takes a number out of the kernel set, or notes that its file may be left behind there.
     @inline(__always)
     func unwatch(_ fd: Int32) {
-        let registration = table.at(fd)
+        let registration = state.pointee.table.at(fd)
         if registration.pointee.installed == 0 { return }
         registration.pointee.installed = 0
         if registration.pointee.flags.contains(.refused) { return releaseRefused(fd) }
         renewToken(fd)
-        if epoll >= 0 {
-            if platform_epoll_ctl(epoll, PLATFORM_EPOLL_REMOVE, fd, 0, 0) < 0 { leaveBehind(fd) }
-        } else {
-            unwatchByBackend(fd)
-        }
-    }
-
-    @inline(never)
-    private func unwatchByBackend(_ fd: Int32) {
         do throws(SystemError) {
-            try backend.remove(fd)
+            try state.pointee.backend.remove(fd)
         } catch {
             leaveBehind(fd)
         }
     }
 
-    /// Before a change of what the kernel watches under a number: outdates the token if there may be
-    /// leftovers.
+    /// Before a change of what the kernel watches under a number: outdates the token if a report of
+    /// what was watched until now may come later.
     ///
-    /// The number may have come back to a file that was left behind under it. The change then is of
-    /// that one, and what was watched until now is what is left behind.
+    /// The number may have come back to a file that was left behind under it: the change then is of
+    /// that one, and what was watched until now is what is left behind. Or another thread has got a
+    /// report that it did not look at yet: after the change the kernel will tell once more.
     private func renewToken(_ fd: Int32) {
-        if mayHaveLeftovers { table.at(fd).pointee.generation &+= 1 }
+        if state.pointee.mayHaveLeftovers || gate.hasOthers {
+            state.pointee.table.at(fd).pointee.generation &+= 1
+        }
     }
 
     /// Notes that the kernel may go on to watch a file that had this number: its token must not
     /// speak for the file that has it now.
     private func leaveBehind(_ fd: Int32) {
-        mayHaveLeftovers = true
-        table.at(fd).pointee.generation &+= 1
+        state.pointee.mayHaveLeftovers = true
+        state.pointee.table.at(fd).pointee.generation &+= 1
     }
 
     /// Puts a number in the list of changes.
     func noteChange(_ fd: Int32) {
-        let registration = table.at(fd)
+        let registration = state.pointee.table.at(fd)
         if registration.pointee.flags.contains(.changed) { return }
         registration.pointee.flags.insert(.changed)
-        registration.pointee.nextChange = firstChange
-        firstChange = fd
+        registration.pointee.nextChange = state.pointee.firstChange
+        state.pointee.firstChange = fd
         duties.insert(.applyChanges)
     }
 
     /// Tells the backend what changed since the last wait.
-    func applyChanges() throws(SystemError) {
+    ///
+    /// A change that cannot be made now is left to be made, and keeps no other from it.
+    ///
+    /// - Returns: Why one was left.
+    func applyChanges() -> SystemError? {
         // The one that is to be built will have them.
-        if duties.contains(.rebuild) { return }
-        while firstChange != RegistrationTable.none {
-            let fd = firstChange
-            let registration = table.at(fd)
-            try apply(fd, registration.pointee.wanted)
-            registration.pointee.flags.remove(.changed)
-            firstChange = registration.pointee.nextChange
-        }
+        if duties.contains(.rebuild) { return nil }
+        var failure: SystemError?
+        var next = state.pointee.firstChange
+        state.pointee.firstChange = RegistrationTable.none
         duties.remove(.applyChanges)
+        while next != RegistrationTable.none {
+            let fd = next
+            let registration = state.pointee.table.at(fd)
+            next = registration.pointee.nextChange
+            registration.pointee.flags.remove(.changed)
+            do throws(SystemError) {
+                try apply(fd, registration.pointee.wanted)
+            } catch {
+                failure = error
+                noteChange(fd)
+            }
+        }
+        return failure
     }
 
     /// Tells the backend what changed while somebody may be waiting.
     ///
     /// What goes wrong comes up again in the next select: whoever is waiting begins one.
     func applyChangesOrWake() {
-        do throws(SystemError) {
-            try applyChanges()
-        } catch {
-            try? wakeUp.kick()
-        }
+        if applyChanges() != nil && gate.isWaiting { try? state.pointee.wakeUp.kick() }
     }
 
     /// Hands one changed interest to the kernel.
@@ -133,26 +152,27 @@ extension SelectorCore {
     /// If the number names no file that it can watch, it is left to poll(2), which will say what is
     /// wrong with it. If it throws, the change is still to be made.
     private func apply(_ fd: Int32, _ wanted: UInt32) throws(SystemError) {
-        let registration = table.at(fd)
+        let registration = state.pointee.table.at(fd)
         let installed = UInt32(registration.pointee.installed)
         // Even a change that was reversed asks for another edge.
         if wanted == installed && wanted & Interest.edge == 0 { return }
-        if wanted == 0 { return unwatch(fd) }
+        if wanted == 0 { return installed == SelectorCore.spent ? () : unwatch(fd) }
         if installed == 0 { return try watchAgain(fd, wanted) }
-        let mask = Interest.pollMask(wanted)
+        let mask = backendMask(wanted)
+        let token = state.pointee.table.token(fd)
         if registration.pointee.flags.contains(.refused) {
-            // The number may name a file by now that the backend does take.
+            // The number may name a file by now that the backend does take, if it can.
             do throws(SystemError) {
-                try backend.add(fd, mask: mask, token: table.token(fd))
+                try state.pointee.backend.add(fd, mask: mask, token: token)
                 releaseRefused(fd)
             } catch {
-                guard isOfTheFile(error) else { throw error }
-                refused.modify(fd, mask: mask, token: table.token(fd))
+                state.pointee.refused.modify(fd, mask: mask, token: token)
             }
         } else {
             renewToken(fd)
             do throws(SystemError) {
-                try backend.modify(fd, mask: mask, token: table.token(fd))
+                try state.pointee.backend.modify(
+                    fd, mask: mask, token: state.pointee.table.token(fd))
             } catch {
                 // The file that was registered is closed, or has another number now.
                 leaveBehind(fd)
@@ -164,8 +184,9 @@ extension SelectorCore {
 
     /// Leaves a number that the backend cannot watch to poll(2).
     private func pollRefused(_ fd: Int32, _ events: UInt32) throws(SystemError) {
-        try refused.insert(fd, mask: Interest.pollMask(events), token: table.token(fd))
-        let registration = table.at(fd)
+        let registration = state.pointee.table.at(fd)
+        try state.pointee.refused.insert(
+            fd, mask: Interest.pollMask(events), token: state.pointee.table.token(fd))
         registration.pointee.flags.insert(.refused)
         registration.pointee.installed = UInt16(truncatingIfNeeded: events)
         duties.insert(.pollRefused)
@@ -173,28 +194,40 @@ extension SelectorCore {
 
     /// Takes a number back from poll(2).
     private func releaseRefused(_ fd: Int32) {
-        refused.remove(fd)
-        table.at(fd).pointee.flags.remove(.refused)
-        if refused.count == 0 { duties.remove(.pollRefused) }
+        state.pointee.refused.remove(fd)
+        state.pointee.table.at(fd).pointee.flags.remove(.refused)
+        if state.pointee.refused.count == 0 { duties.remove(.pollRefused) }
     }
 
     /// Gives the backend an empty kernel set and fills it with all that is registered.
     ///
-    /// If that is cut short by an error, the next call begins anew.
+    /// Nobody waits in the old one any more when it is replaced. If this is cut short by an error, the
+    /// next call begins anew.
+    ///
+    /// - Throws: Also `ECANCELED`: the selector may be closed meanwhile.
     func rebuildIfNeeded() throws(SystemError) {
         guard duties.contains(.rebuild) else { return }
-        try backend.reset(afterFork: duties.contains(.leaveToParent))
+        try evacuate()
+        // Another thread may have done it meanwhile.
+        guard duties.contains(.rebuild) else { return }
+        try state.pointee.backend.reset(afterFork: duties.contains(.leaveToParent)) {
+            (fd, former) throws(SystemError) in try place(fd, former)
+        }
         if duties.contains(.leaveToParent) {
-            try wakeUp.attach()
+            let former = state.pointee.wakeUp.former
+            let fd = try place(try check(platform_wakeup_open()), former)
+            state.pointee.wakeUp.attach(fd)
             duties.remove(.leaveToParent)
         }
-        try backend.add(wakeUp.fd, mask: PollMask.read, token: WakeUp.token)
-        refused.reset(afterFork: false)
+        state.pointee.wakeUp.forget()
+        try watchWakeUp()
+        try state.pointee.wakeUp.repeatRequest()
+        state.pointee.refused.removeAll()
         duties.remove(.pollRefused)
-        mayHaveLeftovers = false
-        var fd = table.first
+        state.pointee.mayHaveLeftovers = false
+        var fd = state.pointee.table.first
         while fd != RegistrationTable.none {
-            let registration = table.at(fd)
+            let registration = state.pointee.table.at(fd)
             registration.pointee.installed = 0
             registration.pointee.flags.remove(.refused)
             let wanted = registration.pointee.wanted
@@ -202,5 +235,21 @@ extension SelectorCore {
             fd = registration.pointee.next
         }
         duties.remove(.rebuild)
+    }
+
+    /// Moves a new descriptor of our own to the number that the one before had, or to one above that is
+    /// free and not registered: one that is registered may have been closed meanwhile.
+    private func place(_ fd: Int32, _ former: Int32) throws(SystemError) -> Int32 {
+        var (fd, number) = (fd, former)
+        while fd < number || state.pointee.table.find(fd) != nil {
+            number = max(number, fd)
+            while state.pointee.table.find(number) != nil { number += 1 }
+            let moved = platform_duplicate(fd, number)
+            // Near the limit a number below has to do.
+            if moved < 0 && state.pointee.table.find(fd) == nil { break }
+            _ = platform_close(fd)
+            fd = try check(moved)
+        }
+        return fd
     }
 }

@@ -10,20 +10,28 @@ extension SelectorCore {
         try validate(fd, events)
         try lockForChange()
         defer { unlock() }
-        if !table.hasRoom(for: fd) {
+        if duties.contains(.rebuild) { try rebuild(toAdd: fd) }
+        if !state.pointee.table.hasRoom(for: fd) {
             // Memory for a number is claimed only if it can be one.
             try check(platform_check_open(fd))
-            try table.reserve(fd)
+            try state.pointee.table.reserve(fd)
         }
-        let registration = table.at(fd)
+        let registration = state.pointee.table.at(fd)
         guard registration.pointee.interest == 0 else { throw SystemError(EEXIST) }
-        if duties.contains(.rebuild) { try rebuildIfNeeded() }
+        // Where it is watched already it must not be watched for somebody else.
+        if fd == state.pointee.wakeUp.fd { throw SystemError(ELOOP) }
         try watch(fd, events)
         registration.pointee.data = data
         registration.pointee.interest = events
-        table.append(fd)
-        // The wait that goes on does not look at what is poll's.
-        if registration.pointee.flags.contains(.refused) { try? interruptWait() }
+        state.pointee.table.append(fd)
+        if registration.pointee.flags.contains(.refused) { interruptWait() }
+    }
+
+    /// Builds the set anew for a number that is not registered.
+    ///
+    /// The lock may be free meanwhile.
+    private func rebuild(toAdd fd: Int32) throws(SystemError) {
+        if state.pointee.table.find(fd) == nil { try rebuildIfNeeded() }
     }
 
     /// Changes what `fd` is watched for and its data; `sel_modify` has the manual.
@@ -33,16 +41,21 @@ extension SelectorCore {
         try validate(fd, events)
         try lockForChange()
         defer { unlock() }
-        guard let registration = table.find(fd) else { throw SystemError(ENOENT) }
+        guard let registration = state.pointee.table.find(fd) else { throw SystemError(ENOENT) }
         registration.pointee.data = data
         if registration.pointee.wanted == events { return }
         registration.pointee.interest = events
         registration.pointee.flags.remove(.disarmed)
         noteChange(fd)
-        if isNested || gate.isWaiting {
+        if state.pointee.isNested || gate.isWaiting {
             applyChangesOrWake()
-            if registration.pointee.flags.contains(.refused) { try? interruptWait() }
+            if registration.pointee.flags.contains(.refused) { interruptWait() }
         }
+    }
+
+    /// Has one that waits look at what is left to poll(2), which its wait does not see.
+    private func interruptWait() {
+        if gate.isWaiting { try? state.pointee.wakeUp.kick() }
     }
 
     /// Forgets `fd` and returns its registration; `sel_unregister` has the manual.
@@ -53,7 +66,7 @@ extension SelectorCore {
         defer { unlock() }
         let key = try find(fd)
         if !duties.contains(.rebuild) { unwatch(fd) }
-        table.remove(fd)
+        state.pointee.table.remove(fd)
         return key
     }
 
@@ -73,15 +86,15 @@ extension SelectorCore {
     @inline(never)
     private func validateInFull(_ fd: Int32, _ events: UInt32) throws(SystemError) {
         guard fd >= 0, Interest.isValid(events) else { throw SystemError(EINVAL) }
-        if events & Interest.edge != 0 && !capabilities.contains(.edge)
-            || events & Interest.exclusive != 0 && !capabilities.contains(.exclusive)
+        if events & Interest.edge != 0 && !state.pointee.capabilities.contains(.edge)
+            || events & Interest.exclusive != 0 && !state.pointee.capabilities.contains(.exclusive)
         {
             throw SystemError(ENOTSUP)
         }
     }
 
     private func find(_ fd: Int32) throws(SystemError) -> sel_key {
-        guard let registration = table.find(fd) else { throw SystemError(ENOENT) }
+        guard let registration = state.pointee.table.find(fd) else { throw SystemError(ENOENT) }
         return sel_key(
             fd: fd, events: registration.pointee.interest, data: registration.pointee.data)
     }
@@ -94,14 +107,14 @@ extension SelectorCore {
     ) throws(SystemError) -> Int32 {
         try lock()
         defer { unlock() }
-        var next = table.first
-        for index in 0..<Int(min(max, table.count)) {
-            let registration = table.at(next)
+        var next = state.pointee.table.first
+        for index in 0..<Int(min(max, state.pointee.table.count)) {
+            let registration = state.pointee.table.at(next)
             keys.unsafelyUnwrapped[index] = sel_key(
                 fd: next, events: registration.pointee.interest, data: registration.pointee.data)
             next = registration.pointee.next
         }
-        return table.count
+        return state.pointee.table.count
     }
 
     /// The backend's own descriptor; throws `ENOTSUP` where it has none.
@@ -109,9 +122,9 @@ extension SelectorCore {
         try lockForChange()
         defer { unlock() }
         try rebuildIfNeeded()
-        guard let fileno = try backend.fileno() else { throw SystemError(ENOTSUP) }
-        try applyChanges()
-        isNested = true
+        guard let fileno = try state.pointee.backend.fileno() else { throw SystemError(ENOTSUP) }
+        if let failure = applyChanges() { throw failure }
+        state.pointee.isNested = true
         return fileno
     }
 }

@@ -7,8 +7,8 @@ extension SelectorCore {
     /// `sel_pselect` have the manual.
     ///
     /// `max` is at least 1. Returns the number of events, or a negative errno value that
-    /// ``LastError`` knows. Here is what happens mostly: a wait for long, by a selector with nothing
-    /// to see to and no other thread inside, that ends with plain events. All else is left to
+    /// ``LastError`` knows. Here is what happens mostly: a wait without a limit, by a selector with
+    /// nothing to see to and no other thread inside, that ends with plain events. All else is left to
     /// functions that are not inlined and take few arguments, so that this one needs few registers.
     @inline(__always)
     package func select(
@@ -19,18 +19,21 @@ extension SelectorCore {
             return SelectorCore.begin(
                 self, into: events, max: max, timeout: timeout, signals: signals)
         }
+        return waitPlainly(into: events, max: max)
+    }
+
+    /// A select without a limit that has begun to wait.
+    @inline(__always)
+    private func waitPlainly(into events: UnsafeMutablePointer<sel_event>, max: Int32) -> Int32 {
         let reports = SelectorCore.place(for: max, in: events)
-        guard epoll >= 0 else {
-            return SelectorCore.waitByBackend(self, reports: reports, events: events, max: max)
-        }
         let saved = platform_errno()
-        let reported = platform_epoll_wait_plainly(epoll, reports, max)
+        let reported = state.pointee.backend.waitPlainly(into: reports, max: max)
         guard reported > 0 && gate.tryEndWait() else {
-            return SelectorCore.goOn(
+            return SelectorCore.endWait(
                 self, after: reported, saved: saved, reports: reports, events: events)
         }
         var (left, report, event) = (reported, reports, events)
-        let registrations = table.all
+        let registrations = state.pointee.table.all
         repeat {
             guard deliverPlainly(report, to: event, of: registrations) else {
                 return SelectorCore.deliverRest(
@@ -49,49 +52,38 @@ extension SelectorCore {
         _ core: SelectorCore, into events: UnsafeMutablePointer<sel_event>, max: Int32,
         timeout: Int64, signals: UnsafePointer<sigset_t>?
     ) -> Int32 {
-        core.gate.lock()
-        return core.selectInFull(into: events, max: max, timeout: timeout, signals: signals)
+        if timeout < 0 && signals == nil && core.gate.tryShareWait() {
+            return core.waitPlainly(into: events, max: max)
+        }
+        do throws(SystemError) {
+            try core.gate.lock()
+            return try core.repeatedSelect(
+                into: events, max: max, timeout: timeout, signals: signals)
+        } catch {
+            return core.refuse(error)
+        }
     }
 
-    /// A select whose plain wait has found nothing, or has failed, or not been alone; `saved` is what
-    /// errno was before.
+    /// Ends a plain wait that has found nothing, has failed or was not alone, and the select if there
+    /// is something to return; `saved` is what errno was before.
     @inline(never)
-    private static func goOn(
+    private static func endWait(
         _ core: SelectorCore, after reported: Int32, saved: Int32,
         reports: UnsafeMutablePointer<BackendEvent>, events: UnsafeMutablePointer<sel_event>
     ) -> Int32 {
-        endWait(
-            core, after: reported < 0 ? platform_failure(saved) : reported, reports: reports,
-            events: events)
-    }
-
-    /// A select without a limit over a backend that is no epoll.
-    @inline(never)
-    private static func waitByBackend(
-        _ core: SelectorCore, reports: UnsafeMutablePointer<BackendEvent>,
-        events: UnsafeMutablePointer<sel_event>, max: Int32
-    ) -> Int32 {
-        let reported: Int32
+        let result =
+            reported < 0 ? core.state.pointee.backend.explain(reported, errno: saved) : reported
         do throws(SystemError) {
-            reported = try core.backend.wait(into: reports, max: max, timeout: -1, signals: nil)
+            try core.gate.endWait()
+            core.passOnEvacuation()
+            if result < 0 && core.endsSelect(SystemError(0 &- result)) {
+                core.unlock()
+                throw SystemError(0 &- result)
+            }
         } catch {
-            reported = 0 &- error.code
+            return core.refuse(error)
         }
-        return endWait(core, after: reported, reports: reports, events: events)
-    }
-
-    /// Ends a wait with so many reports or a negative errno value, and the select if there is
-    /// something to return.
-    private static func endWait(
-        _ core: SelectorCore, after reported: Int32, reports: UnsafeMutablePointer<BackendEvent>,
-        events: UnsafeMutablePointer<sel_event>
-    ) -> Int32 {
-        core.gate.endWait()
-        if reported < 0 && core.endsSelect(SystemError(0 &- reported)) {
-            core.unlock()
-            return core.refuse(SystemError(0 &- reported))
-        }
-        return deliverRest(core, reported, of: reported, from: reports, to: events)
+        return deliverRest(core, result, of: result, from: reports, to: events)
     }
 
     /// The end of a select whose last reports are not plain.
@@ -106,36 +98,29 @@ extension SelectorCore {
         let count = reported - left + core.deliver(report, left, to: event)
         if count > 0 { return leave(core, with: count) }
         let max = room(before: report, from: event)
-        return core.selectInFull(into: event, max: max, timeout: -1, signals: nil)
+        do throws(SystemError) {
+            return try core.repeatedSelect(into: event, max: max, timeout: -1, signals: nil)
+        } catch {
+            return core.refuse(error)
+        }
     }
 
     /// Ends a select that returns events.
     @inline(never)
     private static func leave(_ core: SelectorCore, with count: Int32) -> Int32 {
-        if !core.duties.isEmpty { core.settle() }
+        core.settle()
         core.unlock()
         return count
-    }
-
-    /// The whole of select: with duties, with a deadline, and again after a wait that gave nothing.
-    ///
-    /// The lock is held when it begins.
-    @inline(never)
-    private func selectInFull(
-        into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
-        signals: UnsafePointer<sigset_t>?
-    ) -> Int32 {
-        do throws(SystemError) {
-            return try repeatedSelect(into: events, max: max, timeout: timeout, signals: signals)
-        } catch {
-            return refuse(error)
-        }
     }
 
     private func refuse(_ error: SystemError) -> Int32 {
         0 &- LastError.record(error).code
     }
 
+    /// The whole of select: with duties, with a deadline, and again after a wait that gave nothing.
+    ///
+    /// The lock is held when it begins, and free when it ends.
+    @inline(never)
     private func repeatedSelect(
         into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>?
@@ -143,49 +128,74 @@ extension SelectorCore {
         defer { unlock() }
         let deadline = timeout > 0 ? Deadline(after: timeout) : nil
         var remaining = timeout
+        var hasTurn = false
+        var isLastLook = false
         while true {
-            while (gate.isWaiting || changers > 0) && !duties.contains(.close) {
-                sleepers += 1
-                gate.sleep(atMost: remaining)
-                sleepers -= 1
-                if let deadline { remaining = deadline.remaining }
-                if remaining == 0 { break }
-            }
-            if duties.contains(.close) { throw SystemError(ECANCELED) }
-            // All the time another thread was waiting, and had what was ready.
-            if gate.isWaiting { return 0 }
-            try rebuildIfNeeded()
-            try applyChanges()
+            try checkUsable()
             if duties.contains(.wakeUp) {
                 duties.remove(.wakeUp)
                 return 0
             }
+            try rebuildIfNeeded()
+            if !gate.mayWait(hasTurn: hasTurn) {
+                hasTurn = gate.awaitTurn(until: turnEnd(timeout, deadline), isFirst: hasTurn)
+                // All the time another thread was waiting, and had what was ready.
+                if !hasTurn { return 0 }
+                if let deadline { remaining = deadline.remaining }
+                continue
+            }
+            let failure = applyChanges()
+            state.pointee.hasSeenWakeUp = false
             do throws(SystemError) {
                 let count = try collectFromAll(
-                    into: events, max: max, timeout: remaining, signals: signals)
+                    into: events, max: max, timeout: failure == nil ? remaining : 0,
+                    signals: signals)
                 if count > 0 {
-                    if !duties.isEmpty { settle() }
+                    settle()
                     return count
                 }
                 if duties.contains(.wakeUp) { continue }
+                try checkWakeUp()
             } catch {
                 if endsSelect(error) { throw error }
             }
+            // It keeps nobody from being served, but is told when there is nobody to serve.
+            if let failure { throw failure }
             if let deadline { remaining = deadline.remaining }
-            // What is left of old registrations may have kept others from being reported.
-            if remaining == 0 && !duties.contains(.rebuild) { return 0 }
+            // What is no event may have kept others from being reported.
+            if remaining == 0 && !duties.contains(.rebuild) {
+                if isLastLook || !state.pointee.hasSeenWakeUp { return 0 }
+                isLastLook = true
+            }
         }
+    }
+
+    /// How long a select may sleep for its turn, on the clock of `platform_now`.
+    ///
+    /// One that only looks waits for a change of the kernel set, which takes no time, but not for
+    /// another thread that has the set for itself.
+    private func turnEnd(_ timeout: Int64, _ deadline: Deadline?) -> Int64 {
+        if timeout == 0 && !state.pointee.capabilities.contains(.concurrent) { return 0 }
+        return deadline?.end ?? -1
     }
 
     /// Tells whether what a wait has thrown is for the caller, and not a signal to go on after.
     private func endsSelect(_ error: SystemError) -> Bool {
-        error.code != EINTR || isInterruptible
+        error.code != EINTR || state.pointee.isInterruptible
+    }
+
+    /// Throws what has gone wrong with the wake-up, once.
+    private func checkWakeUp() throws(SystemError) {
+        let code = state.pointee.wakeUpFailure
+        state.pointee.wakeUpFailure = 0
+        if code != 0 { throw SystemError(code) }
     }
 
     /// Sees to the duties that cannot wait for the next select once this one returns events.
     private func settle() {
+        if duties.isEmpty { return }
         duties.remove(.wakeUp)
-        if isNested { applyChangesOrWake() }
+        if state.pointee.isNested || gate.isWaiting { applyChangesOrWake() }
     }
 
     /// How many bytes an event is longer than a report.
@@ -220,7 +230,7 @@ extension SelectorCore {
         to events: UnsafeMutablePointer<sel_event>
     ) -> Int32 {
         var (left, report, event) = (reported, reports, events)
-        let registrations = table.all
+        let registrations = state.pointee.table.all
         while left > 0 {
             if deliverPlainly(report, to: event, of: registrations) {
                 event += 1
@@ -264,31 +274,49 @@ extension SelectorCore {
     private func deliverInFull(
         _ report: BackendEvent, to event: UnsafeMutablePointer<sel_event>
     ) -> UnsafeMutablePointer<sel_event> {
-        guard let registration = table.find(token: report.token) else {
+        guard let registration = state.pointee.table.find(token: report.token) else {
             if report.token == WakeUp.token {
-                if wakeUp.take() { duties.insert(.wakeUp) }
-            } else if mayHaveLeftovers {
+                takeWakeUp()
+            } else if state.pointee.mayHaveLeftovers {
                 duties.insert(.rebuild)
             }
             return event
         }
         let interest = registration.pointee.interest
         let readiness = Interest.fullReadiness(report.mask, interest: interest)
-        // A plug-in may report twice what is to be told once.
+        // Another thread may have got it, too, and a plug-in report twice what is to be told once.
         if readiness == 0 || registration.pointee.flags.contains(.disarmed) { return event }
         event.pointee = sel_event(
             key: sel_key(
                 fd: Int32(truncatingIfNeeded: report.token), events: interest,
                 data: registration.pointee.data),
             events: readiness, detail: Interest.detail(report.mask))
-        // What poll watches has no edges: it is told again after the next change.
-        if interest & Interest.oneShot != 0
-            || interest & Interest.edge != 0 && registration.pointee.flags.contains(.refused)
-        {
+        let isRefused = registration.pointee.flags.contains(.refused)
+        if interest & Interest.oneShot != 0 {
+            registration.pointee.flags.insert(.disarmed)
+            if !isRefused && isOneShotInKernel(interest) {
+                registration.pointee.installed = SelectorCore.spent
+            } else {
+                noteChange(event.pointee.key.fd)
+            }
+        } else if interest & Interest.edge != 0 && isRefused {
+            // What poll watches has no edges: it is told again after the next change.
             registration.pointee.flags.insert(.disarmed)
             noteChange(event.pointee.key.fd)
         }
         return event + 1
+    }
+
+    /// The wake-up's descriptor was reported.
+    private func takeWakeUp() {
+        state.pointee.hasSeenWakeUp = true
+        do throws(SystemError) {
+            if try state.pointee.wakeUp.take() { duties.insert(.wakeUp) }
+        } catch {
+            state.pointee.wakeUpFailure = error.code
+        }
+        // It may have been meant for one who has begun to wait since.
+        passOnEvacuation()
     }
 
     /// Looks at the backend and, if there are any, at the refused ones in turn, and lets go of the
@@ -298,18 +326,16 @@ extension SelectorCore {
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
         if timeout == 0 || duties.contains(.pollRefused) {
-            refusedFirst.toggle()
+            state.pointee.refusedFirst.toggle()
             var count: Int32 = 0
             var failure: SystemError?
             for turn in 0..<2 where count < max {
-                let isRefused = (turn == 0) == refusedFirst
+                let isRefused = (turn == 0) == state.pointee.refusedFirst
                 if isRefused && !duties.contains(.pollRefused) { continue }
-                let source: any SelectorBackend = isRefused ? refused : backend
                 do throws(SystemError) {
                     let (rest, room) = (events + Int(count), max - count)
                     let reports = SelectorCore.place(for: room, in: rest)
-                    let reported = try source.wait(
-                        into: reports, max: room, timeout: 0, signals: nil)
+                    let reported = try look(isRefused, into: reports, max: room)
                     count += deliver(reports, reported, to: rest)
                 } catch {
                     // The other kind may have something ready all the same.
@@ -327,15 +353,54 @@ extension SelectorCore {
             }
         }
         let reports = SelectorCore.place(for: max, in: events)
+        var me = ForeignWaiter(next: state.pointee.foreignWaiters)
+        return try withUnsafeMutablePointer(to: &me) { me throws(SystemError) in
+            let isForeign = duties.contains(.foreign)
+            if isForeign { state.pointee.foreignWaiters = me }
+            let result = wait(into: reports, max: max, timeout: timeout, signals: signals)
+            try gate.endWait()
+            if isForeign { remove(me) }
+            passOnEvacuation()
+            return deliver(reports, try check(result), to: events)
+        }
+    }
+
+    /// Looks at the backend, or at what poll(2) watches, without waiting.
+    private func look(
+        _ isRefused: Bool, into reports: UnsafeMutablePointer<BackendEvent>, max: Int32
+    ) throws(SystemError) -> Int32 {
+        isRefused
+            ? try state.pointee.refused.wait(into: reports, max: max, timeout: 0, signals: nil)
+            : try state.pointee.backend.wait(into: reports, max: max, timeout: 0, signals: nil)
+    }
+
+    /// Waits with the lock free, but does not take it again; returns a negative errno value on failure.
+    private func wait(
+        into reports: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
+        signals: UnsafePointer<sigset_t>?
+    ) -> Int32 {
         gate.beginWait(attention: !duties.isEmpty)
         do throws(SystemError) {
-            let reported = try backend.wait(
+            return try state.pointee.backend.wait(
                 into: reports, max: max, timeout: timeout, signals: signals)
-            gate.endWait()
-            return deliver(reports, reported, to: events)
         } catch {
-            gate.endWait()
-            throw error
+            return 0 &- error.code
+        }
+    }
+
+    /// Takes a thread out of those that wait by a function of somebody else's.
+    private func remove(_ waiter: UnsafeMutablePointer<ForeignWaiter>) {
+        var place = state.pointee.foreignWaiters
+        if place == waiter {
+            state.pointee.foreignWaiters = waiter.pointee.next
+            return
+        }
+        while let other = place {
+            if other.pointee.next == waiter {
+                other.pointee.next = waiter.pointee.next
+                return
+            }
+            place = other.pointee.next
         }
     }
 }

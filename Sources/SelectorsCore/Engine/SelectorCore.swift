@@ -4,46 +4,69 @@ import CSelectors
 /// The engine under both faces: keeps registrations, deadlines and fairness over one backend.
 ///
 /// Errors are errno values; the C header says which. Any thread may call anything at any time: the
-/// gate lets one at a time at what is kept here, and leaves the lock to others while one waits in
+/// gate lets one at a time at what is kept here, and leaves the lock to others while threads wait in
 /// the kernel.
-package final class SelectorCore: @unchecked Sendable {
-    let gate = Gate()
-    /// Guards what a face keeps beside this; it is taken before ``gate``, and never during a wait.
-    package let faceGate = Gate()
-    let backend: any SelectorBackend
-    /// The backend's ``SelectorBackend/epoll``, or -1.
-    let epoll: Int32
-    /// What the backend can do.
-    ///
-    /// Where the kernel does not see a change during a wait, the waiting thread is woken first.
-    let capabilities: BackendCapabilities
-    let wakeUp: WakeUp
-    /// The backend's name, as a C string that lives forever.
-    package let backendName: UnsafePointer<CChar>
-    /// The gate guards it, so that nothing else has to.
-    @exclusivity(unchecked) var table = RegistrationTable()
+///
+/// It is a reference to memory that was claimed as one piece, so that a lack of it is an error. Its
+/// owner calls ``close()`` and, when no other call can begin any more, ``deallocate()``.
+package struct SelectorCore: @unchecked Sendable {
+    struct State: ~Copyable {
+        let backend: Backend
+        /// What the backend can do.
+        ///
+        /// Where the kernel does not see a change during a wait, the waiting thread is woken first.
+        let capabilities: BackendCapabilities
+        /// The backend's name, as a C string that lives forever.
+        let backendName: UnsafePointer<CChar>
+        var wakeUp: WakeUp
+        var table = RegistrationTable()
 
-    /// The first number whose interest the backend has not been told yet.
-    ///
-    /// Changes wait for the next select, where a change and its reversal cancel out.
-    var firstChange = RegistrationTable.none
-    /// Set once `fileno` is known outside: somebody may wait on it, so changes cannot wait.
-    var isNested = false
+        /// The first number whose interest the backend has not been told yet.
+        ///
+        /// Changes wait for the next select, where a change and its reversal cancel out.
+        var firstChange = RegistrationTable.none
+        /// Set once `fileno` is known outside: somebody may wait on it, so changes cannot wait.
+        var isNested = false
 
-    /// What poll(2) watches because the backend cannot: files always ready, closed numbers.
-    let refused = PollBackend()
-    /// Whether the refused ones come first in the next select, so that neither kind starves.
-    var refusedFirst = false
+        /// What poll(2) watches because the backend cannot: files always ready, closed numbers.
+        var refused = PollBackend()
+        /// Whether the refused ones come first in the next select, so that neither kind starves.
+        var refusedFirst = false
 
-    /// An unregistered file may be left in the kernel set, because it was closed under its number
-    /// before: an unknown token then means that the set has to be built anew.
-    var mayHaveLeftovers = false
+        /// An unregistered file may be left in the kernel set, because it was closed under its number
+        /// before: an unknown token then means that the set has to be built anew.
+        var mayHaveLeftovers = false
 
-    /// Whether a signal ends a select.
-    var isInterruptible = false
+        /// Whether a signal ends a select.
+        var isInterruptible = false
 
-    /// What select has to see to before it may just wait.
-    var duties: Duties = []
+        /// What select has to see to before it may just wait.
+        var duties: Duties
+
+        /// What has gone wrong with the wake-up during a wait, an errno value; 0: nothing.
+        var wakeUpFailure: Int32 = 0
+
+        /// Whether the last wait has reported the wake-up.
+        var hasSeenWakeUp = false
+
+        /// The threads that wait by a function of somebody else's, which may call back.
+        var foreignWaiters: UnsafeMutablePointer<ForeignWaiter>?
+
+        /// The neighbours among all selectors.
+        var previousOpen: SelectorCore?
+        var nextOpen: SelectorCore?
+
+        init(
+            _ backend: Backend, _ name: UnsafePointer<CChar>,
+            _ capabilities: BackendCapabilities, _ wakeUp: consuming WakeUp
+        ) {
+            self.backend = backend
+            self.wakeUp = wakeUp
+            self.capabilities = capabilities
+            backendName = name
+            duties = backend.isForeign ? .foreign : []
+        }
+    }
 
     struct Duties: OptionSet {
         let rawValue: UInt8
@@ -59,74 +82,180 @@ package final class SelectorCore: @unchecked Sendable {
         static let close = Duties(rawValue: 16)
         /// The process is a fork's child, and the kernel set the parent's.
         static let leaveToParent = Duties(rawValue: 32)
+        /// The process is a fork's child, and the fork was in the middle of a change.
+        static let abandoned = Duties(rawValue: 64)
+        /// Always: who waits has to be known, for the backend may call back.
+        static let foreign = Duties(rawValue: 128)
+
+        /// The selector cannot be used any more.
+        static let ended: Duties = [.close, .abandoned]
     }
 
-    /// How many threads sleep in the gate for a turn of theirs.
-    var sleepers = 0
-    /// How many of them want to change the set, and go first.
-    var changers = 0
+    /// A thread that waits, on its stack.
+    struct ForeignWaiter {
+        let thread = platform_thread()
+        var next: UnsafeMutablePointer<ForeignWaiter>?
+    }
+
+    let state: UnsafeMutablePointer<State>
+
+    /// The state stands behind both gates.
+    private static let stateOffset = Int(PLATFORM_WIPED) + 2 * Gate.stateSize
+    private static let size = 2 * Gate.stateSize + MemoryLayout<State>.stride
+
+    @inline(__always)
+    package init(_ address: UnsafeMutableRawPointer) {
+        state = address.assumingMemoryBound(to: State.self)
+    }
+
+    /// What ``init(_:)`` makes the same reference of.
+    package var address: UnsafeMutableRawPointer { UnsafeMutableRawPointer(state) }
+
+    @inline(__always)
+    var gate: Gate { Gate(at: UnsafeMutableRawPointer(state) - 2 * Gate.stateSize) }
+
+    /// Guards what a face keeps beside this; it is taken before ``gate``, and never during a wait.
+    package var faceGate: Gate { Gate(at: UnsafeMutableRawPointer(state) - Gate.stateSize) }
+
+    @inline(__always)
+    var duties: Duties {
+        get { state.pointee.duties }
+        nonmutating set { state.pointee.duties = newValue }
+    }
+
+    /// The backend's name, as a C string that lives forever.
+    package var backendName: UnsafePointer<CChar> { state.pointee.backendName }
+
+    /// What the backend can do.
+    package var capabilities: BackendCapabilities { state.pointee.capabilities }
+
+    // MARK: Life
 
     /// Opens a core over a backend, which it closes, also when it throws.
     static func open(
-        backend: any SelectorBackend, name: UnsafePointer<CChar>, capabilities: BackendCapabilities
+        backend: Backend, name: UnsafePointer<CChar>, capabilities: BackendCapabilities
     ) throws(SystemError) -> SelectorCore {
+        guard let memory = platform_map(size) else {
+            backend.close()
+            throw SystemError(ENOMEM)
+        }
+        let start = memory + Int(PLATFORM_WIPED)
+        _ = Gate.make(at: start, isShared: capabilities.contains(.concurrent))
+        _ = Gate.make(at: start + Gate.stateSize)
         do throws(SystemError) {
-            try OpenCores.shared.listen()
-            let wakeUp = try WakeUp.open()
-            try backend.add(wakeUp.fd, mask: PollMask.read, token: WakeUp.token)
-            return SelectorCore(
-                backend: backend, name: name, capabilities: capabilities, wakeUp: wakeUp)
+            let wakeUp = try WakeUp.open(isEdge: capabilities.contains(.edge))
+            let core = SelectorCore(memory + stateOffset)
+            core.state.initialize(to: State(backend, name, capabilities, wakeUp))
+            do throws(SystemError) {
+                try core.watchWakeUp()
+                try Forks.add(core)
+            } catch {
+                core.state.pointee.wakeUp.close()
+                core.state.deinitialize(count: 1)
+                throw error
+            }
+            core.unlockNew()
+            return core
         } catch {
             backend.close()
+            platform_unmap(memory, size)
             throw error
         }
     }
 
-    private init(
-        backend: any SelectorBackend, name: UnsafePointer<CChar>,
-        capabilities: BackendCapabilities, wakeUp: consuming WakeUp
-    ) {
-        self.backend = backend
-        epoll = backend.epoll ?? -1
-        self.capabilities = capabilities
-        self.wakeUp = wakeUp
-        backendName = name
-        OpenCores.shared.add(self)
+    private func unlockNew() {
+        _ = try? gate.lock()
+        unlock()
     }
 
-    deinit {
-        OpenCores.shared.remove(self)
-        close()
+    /// Ends all use: a blocked select returns `ECANCELED`, as does every later call.
+    ///
+    /// When this returns, no thread is inside any more, and the kernel set is gone.
+    ///
+    /// - Throws: `EDEADLK` where a backend's function calls it.
+    package func close() throws(SystemError) {
+        do throws(SystemError) {
+            try gate.lock()
+        } catch {
+            // In a child whose fork was not noticed nothing is to be trusted but the numbers.
+            guard error.code == ECANCELED else { throw error }
+            return closeDescriptors()
+        }
+        if duties.contains(.close) { return unlock() }
+        if isWaitingItself {
+            unlock()
+            throw SystemError(EDEADLK)
+        }
+        duties.insert(.close)
+        if gate.isWaiting { try? state.pointee.wakeUp.kick() }
+        gate.awaitNobody()
+        unlock()
+        // A fork takes the lock of the list before those of its selectors.
+        Forks.remove(self)
+        state.pointee.backend.close()
+        state.pointee.wakeUp.close()
     }
 
-    // MARK: Fork
+    /// Closes the descriptors, in a fork's child.
+    private func closeDescriptors() {
+        state.pointee.backend.leaveToParent()
+        state.pointee.wakeUp.detach()
+    }
 
-    /// The neighbours in ``OpenCores``.
-    var previousOpen: Unmanaged<SelectorCore>?
-    var nextOpen: Unmanaged<SelectorCore>?
+    /// Frees the memory of a closed core.
+    package func deallocate() {
+        // In a child whose fork was not noticed another thread of the parent's may have been in the
+        // middle of a change: what was its memory is left.
+        guard gate.isLive else { return }
+        state.deinitialize(count: 1)
+        faceGate.destroy()
+        gate.destroy()
+        platform_unmap(UnsafeMutableRawPointer(state) - SelectorCore.stateOffset, SelectorCore.size)
+    }
 
-    /// Before a fork: makes sure that no thread is in the middle of a change.
+    // MARK: Forks
+
+    /// The neighbours among all selectors.
+    var previousOpen: SelectorCore? {
+        get { state.pointee.previousOpen }
+        nonmutating set { state.pointee.previousOpen = newValue }
+    }
+    var nextOpen: SelectorCore? {
+        get { state.pointee.nextOpen }
+        nonmutating set { state.pointee.nextOpen = newValue }
+    }
+
+    /// Before a fork: makes sure that no other thread is in the middle of a change.
     func prepareFork() {
-        faceGate.lock()
-        gate.lock()
+        faceGate.lockForFork()
+        gate.lockForFork()
     }
 
     /// After a fork, in the parent: goes on.
     func resumeAfterFork() {
-        unlock()
-        faceGate.unlock(attention: false)
+        gate.unlockAfterFork()
+        faceGate.unlockAfterFork()
     }
 
-    /// After a fork, in the child: leaves the kernel set to the parent.
+    /// After a fork, in the child: lets go of the parent's kernel set and descriptors.
     ///
-    /// The next call that needs one builds another.
+    /// The next call that needs them makes others. It is async-signal-safe.
     func leaveToParent() {
-        if !duties.contains(.close) { duties.formUnion([.leaveToParent, .rebuild]) }
-        wakeUp.detach()
-        sleepers = 0
-        changers = 0
-        gate.unlockAfterFork(attention: !duties.isEmpty)
-        faceGate.unlockAfterFork(attention: false)
+        let isWhole = gate.reopenAfterFork()
+        let isFaceWhole = faceGate.reopenAfterFork()
+        duties.formUnion([.leaveToParent, .rebuild])
+        if !isWhole || !isFaceWhole { duties.insert(.abandoned) }
+        // Another thread of the parent's was closing it: here nobody goes on with that.
+        if isWhole && duties.contains(.close) {
+            duties.remove(.close)
+            duties.insert(.abandoned)
+        }
+        closeDescriptors()
+        var waiter = state.pointee.foreignWaiters
+        while let other = waiter, other.pointee.thread != platform_thread() {
+            waiter = other.pointee.next
+        }
+        state.pointee.foreignWaiters = waiter
     }
 
     // MARK: Threads
@@ -136,7 +265,7 @@ package final class SelectorCore: @unchecked Sendable {
     /// Async-signal-safe.
     @inline(__always)
     package func wakeup() throws(SystemError) {
-        try wakeUp.request()
+        try state.pointee.wakeUp.request()
     }
 
     /// Throws `ECANCELED` once the selector is closed.
@@ -149,65 +278,71 @@ package final class SelectorCore: @unchecked Sendable {
     package func setInterruptible(_ isInterruptible: Bool) throws(SystemError) {
         try lock()
         defer { unlock() }
-        self.isInterruptible = isInterruptible
+        state.pointee.isInterruptible = isInterruptible
     }
 
-    /// Ends all use: a blocked select returns `ECANCELED`, as does every later call.
-    ///
-    /// When this returns, no thread is inside any more, and the kernel set is gone.
-    package func close() {
-        gate.lock()
-        defer { unlock() }
-        if duties.contains(.close) { return }
-        duties.insert(.close)
-        while gate.isWaiting || sleepers > 0 {
-            try? interruptWait()
-            gate.sleep()
-        }
-        // The wake-up stays to the end, for threads that ask for one regardless.
-        backend.close()
-    }
-
+    @inline(__always)
     func unlock() {
         gate.unlock(attention: !duties.isEmpty)
     }
 
-    /// Takes the lock of an open selector.
+    /// Takes the lock of a selector that can be used.
     func lock() throws(SystemError) {
-        gate.lock()
-        if duties.contains(.close) {
+        try gate.lock()
+        do throws(SystemError) {
+            try checkUsable()
+        } catch {
             unlock()
-            throw SystemError(ECANCELED)
+            throw error
         }
+    }
+
+    /// With the lock held: throws `ECANCELED` where the selector cannot be used any more.
+    func checkUsable() throws(SystemError) {
+        if !duties.isDisjoint(with: .ended) { throw SystemError(ECANCELED) }
     }
 
     /// Takes the lock at a moment at which the set may be changed.
     @inline(__always)
     func lockForChange() throws(SystemError) {
-        guard gate.lockAndLook() else { return }
-        if duties.contains(.close) || (gate.isWaiting && !capabilities.contains(.concurrent)) {
-            try awaitTurnToChange()
-        }
+        if try gate.lock() { try makeRoomForChange() }
     }
 
     @inline(never)
-    func awaitTurnToChange() throws(SystemError) {
-        sleepers += 1
-        changers += 1
-        while gate.isWaiting && !duties.contains(.close) {
-            try? interruptWait()
-            gate.sleep()
-        }
-        changers -= 1
-        sleepers -= 1
-        if duties.contains(.close) {
+    private func makeRoomForChange() throws(SystemError) {
+        do throws(SystemError) {
+            try checkUsable()
+            if !state.pointee.capabilities.contains(.concurrent) { try evacuate() }
+        } catch {
             unlock()
-            throw SystemError(ECANCELED)
+            throw error
         }
     }
 
-    /// Makes the thread that waits in the kernel, if there is one, see to the duties.
-    func interruptWait() throws(SystemError) {
-        if gate.isWaiting { try wakeUp.kick() }
+    /// With the lock held: makes all leave the kernel, and keeps others out until the lock is given
+    /// back.
+    ///
+    /// - Throws: `EDEADLK` where this thread is one of them, `ECANCELED`, or what a wake-up fails with.
+    func evacuate() throws(SystemError) {
+        guard gate.isWaiting else { return }
+        if isWaitingItself { throw SystemError(EDEADLK) }
+        try state.pointee.wakeUp.kick()
+        gate.awaitEmptyKernel()
+        try checkUsable()
+    }
+
+    /// With the lock held, after a wait: has the next one leave, if all are to leave.
+    func passOnEvacuation() {
+        if gate.isWaiting && gate.hasEvacuator { try? state.pointee.wakeUp.kick() }
+    }
+
+    /// Whether the backend's function in which this thread waits has called back.
+    private var isWaitingItself: Bool {
+        var waiter = state.pointee.foreignWaiters
+        while let other = waiter {
+            if other.pointee.thread == platform_thread() { return true }
+            waiter = other.pointee.next
+        }
+        return false
     }
 }

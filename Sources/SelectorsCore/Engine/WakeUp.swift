@@ -1,75 +1,170 @@
 import CSelectorsPlatform
 import Synchronization
 
-/// Ends another thread's wait in the kernel: a descriptor that a backend watches beside the others.
+/// Ends another thread's wait in the kernel: a descriptor that the backend watches beside the others.
 struct WakeUp: ~Copyable {
     /// The token that the descriptor is watched with; no registration has it.
     static let token = UInt64.max
 
     /// What becomes readable.
-    let fd: Int32
-    /// 0, ``requested``, ``detached`` or both.
-    private let state = Atomic<UInt8>(0)
-    /// A select is to return.
-    private static let requested: UInt8 = 1
-    /// After a fork: the descriptor is the parent's.
-    ///
-    /// Nobody can be waiting here yet, so that to take note of a request is enough.
-    private static let detached: UInt8 = 2
+    private let descriptor: Atomic<Int32>
+    private var identity: platform_identity
+    /// The number that the parent's descriptor had, in a fork's child; -1: none.
+    private(set) var former: Int32 = -1
+    /// Each write is reported once, to one thread, and nothing has to be read.
+    private let isEdge: Bool
+    private let state = Atomic<UInt32>(0)
+
+    /// The bits and the counter of ``state``.
+    private enum State {
+        /// A select is to return.
+        static let requested: UInt32 = 1
+        /// There is no descriptor yet after a fork, or no more after a close.
+        ///
+        /// Nobody can be waiting, so that to take note of a request is enough.
+        static let detached: UInt32 = 2
+        /// One call that writes.
+        static let writing: UInt32 = 4
+    }
 
     /// Opens the descriptor.
-    static func open() throws(SystemError) -> WakeUp {
-        WakeUp(fd: try check(platform_wakeup_open()))
+    ///
+    /// - Parameter isEdge: The backend reports each write once.
+    static func open(isEdge: Bool) throws(SystemError) -> WakeUp {
+        WakeUp(fd: try check(platform_wakeup_open()), isEdge: isEdge)
     }
 
-    private init(fd: Int32) {
-        self.fd = fd
+    private init(fd: Int32, isEdge: Bool) {
+        descriptor = Atomic(fd)
+        identity = platform_identify(fd)
+        self.isEdge = isEdge
     }
 
-    deinit {
-        _ = platform_close(fd)
+    /// Closes the descriptor, if its number was not given to another file, once no request is under
+    /// way any more.
+    mutating func close() {
+        state.bitwiseOr(State.detached, ordering: .acquiringAndReleasing)
+        while state.load(ordering: .acquiring) >= State.writing { platform_nap() }
+        closeDescriptor()
+    }
+
+    private mutating func closeDescriptor() {
+        guard fd >= 0 else { return }
+        if isIntact { _ = platform_close(fd) }
+        former = fd
+        descriptor.store(-1, ordering: .relaxed)
+    }
+
+    /// The descriptor, or -1.
+    var fd: Int32 { descriptor.load(ordering: .relaxed) }
+
+    /// What the backend is to watch the descriptor for.
+    var mask: UInt32 { isEdge ? PollMask.read | PollMask.edge : PollMask.read }
+
+    /// Whether the number still names the file that was opened here, as far as that can be told.
+    var isIntact: Bool {
+        let fd = fd
+        return fd >= 0 && platform_is_same(fd, identity) != 0
     }
 
     /// Asks that a select returns.
     ///
     /// Async-signal-safe; one request more while one is pending costs no system call.
+    ///
+    /// - Throws: `EBADF` where somebody has closed the descriptor; the request then does not count as
+    ///   pending.
     @inline(__always)
     func request() throws(SystemError) {
-        // Read and written in one step even if it is set: what the caller has done before must be
-        // seen by who clears it.
-        if state.bitwiseOr(WakeUp.requested, ordering: .acquiringAndReleasing).oldValue == 0 {
-            try kick()
+        // Written in one step even if it is set: what the caller has done before must be seen by who
+        // clears it.
+        if state.bitwiseOr(State.requested, ordering: .acquiringAndReleasing).oldValue
+            & (State.requested | State.detached) == 0
+        {
+            try writeRequest()
         }
     }
 
+    @inline(never)
+    private func writeRequest() throws(SystemError) {
+        // A close waits for this call from here on, unless it has begun before.
+        guard change({ $0 & State.detached == 0 ? $0 + State.writing : nil }) else { return }
+        // A fork may have set the count anew.
+        defer { _ = change { $0 >= State.writing ? $0 - State.writing : nil } }
+        do throws(SystemError) {
+            try kick()
+        } catch {
+            state.bitwiseAnd(~State.requested, ordering: .relaxed)
+            throw error
+        }
+    }
+
+    /// Changes the state in one step, unless there is no new one.
+    @inline(__always)
+    private func change(_ new: (UInt32) -> UInt32?) -> Bool {
+        var old = state.load(ordering: .relaxed)
+        while let next = new(old) {
+            let (isExchanged, now) = state.weakCompareExchange(
+                expected: old, desired: next, ordering: .acquiringAndReleasing)
+            if isExchanged { return true }
+            old = now
+        }
+        return false
+    }
+
     /// Makes a wait in the kernel end, with no select to return.
+    ///
+    /// - Throws: `EBADF` where somebody has closed the descriptor: another file that has its number is
+    ///   not written to.
     func kick() throws(SystemError) {
+        guard isIntact else { throw SystemError(EBADF) }
         try check(platform_wakeup_write(fd))
     }
 
-    /// Makes the descriptor unreadable again, and tells whether a select is asked to return.
+    /// Takes note that the descriptor was reported, and tells whether a select is asked to return.
     ///
     /// In this order: a request between the two finds the flag set and is served by this one.
-    func take() -> Bool {
-        platform_wakeup_drain(fd)
+    ///
+    /// - Throws: `EBADF` where somebody has closed the descriptor.
+    func take() throws(SystemError) -> Bool {
+        if !isEdge {
+            guard isIntact else { throw SystemError(EBADF) }
+            platform_wakeup_drain(fd)
+        }
         return clear()
     }
 
-    /// In the child of a fork: leaves the descriptor to the parent.
-    func detach() {
-        state.store(WakeUp.detached, ordering: .relaxed)
+    /// With nobody in the kernel, before a new kernel set watches the descriptor: makes it unreadable, so
+    /// that only what is asked for from now on is reported; ``repeatRequest()`` is to follow.
+    func forget() {
+        if isIntact { platform_wakeup_drain(fd) }
     }
 
-    /// In the child of a fork: puts a descriptor of its own under the number, and makes it readable
-    /// if a select is asked to return.
-    func attach() throws(SystemError) {
-        let fresh = try check(platform_wakeup_open())
-        defer { _ = platform_close(fresh) }
-        try check(platform_replace(fresh, fd))
-        if clear() { try request() }
+    /// Makes the descriptor readable if a select is asked to return.
+    func repeatRequest() throws(SystemError) {
+        if state.load(ordering: .acquiring) & State.requested != 0 { try kick() }
     }
 
+    /// Drops a request, and tells whether there was one.
     private func clear() -> Bool {
-        state.exchange(0, ordering: .acquiringAndReleasing) & WakeUp.requested != 0
+        state.bitwiseAnd(~State.requested, ordering: .acquiringAndReleasing).oldValue
+            & State.requested != 0
+    }
+
+    // MARK: Forks
+
+    /// In the child of a fork, at once: lets go of the parent's descriptor.
+    ///
+    /// A request that is pending stays so.
+    mutating func detach() {
+        _ = change { $0 & State.requested | State.detached }
+        closeDescriptor()
+    }
+
+    /// In the child of a fork, with the gate held: takes a new descriptor; ``repeatRequest()`` is to
+    /// follow.
+    mutating func attach(_ fd: Int32) {
+        identity = platform_identify(fd)
+        descriptor.store(fd, ordering: .relaxed)
+        state.bitwiseAnd(~State.detached, ordering: .acquiringAndReleasing)
     }
 }

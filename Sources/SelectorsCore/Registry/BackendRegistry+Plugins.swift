@@ -5,15 +5,13 @@ import CSelectors
 extension BackendRegistry {
     /// Adds a backend; `sel_add_backend` has the manual.
     package func add(_ ops: UnsafePointer<sel_backend_ops>?) throws(SystemError) {
-        lock.lock()
-        defer { lock.unlock() }
-        try addTable(ops)
+        try LastError.prepare()
+        _ = try withLock { () throws(SystemError) in try addTable(ops) }
     }
 
-    @discardableResult
     private func addTable(
         _ ops: UnsafePointer<sel_backend_ops>?
-    ) throws(SystemError) -> Backend {
+    ) throws(SystemError) -> BackendEntry {
         guard let ops else { throw complaint(EINVAL, nil, "there is no table of functions") }
         // The rest of the table may mean something else.
         guard ops.pointee.abi == UInt32(SEL_PLUGIN_ABI) else {
@@ -27,9 +25,8 @@ extension BackendRegistry {
                 number: ops.pointee.size)
         }
         guard let name = ops.pointee.name else { throw complaint(EINVAL, nil, "it has no name") }
-        let known: BackendCapabilities = [.fileno, .concurrent, .edge, .exclusive]
         let capabilities = BackendCapabilities(rawValue: ops.pointee.capabilities)
-        guard known.isSuperset(of: capabilities) else {
+        guard BackendCapabilities.known.isSuperset(of: capabilities) else {
             throw complaint(EINVAL, name, "unknown capabilities")
         }
         if let function = missingFunction(ops.pointee) {
@@ -38,17 +35,14 @@ extension BackendRegistry {
         guard let memory = platform_calloc(1, MemoryLayout<sel_backend_ops>.stride) else {
             throw LastError.record(SystemError(ENOMEM))
         }
-        // SAFETY: the copy is never freed, as the closure below needs.
         let copy = memory.bindMemory(to: sel_backend_ops.self, capacity: 1)
         copy.initialize(to: ops.pointee)
-        nonisolated(unsafe) let table = UnsafePointer(copy)
         do throws(SystemError) {
-            let backend = try add(name, rank: ops.pointee.rank, capabilities: capabilities) {
-                () throws(SystemError) in try PluginBackend.open(table)
-            }
-            copy.pointee.name = backend.name
-            backend.ops = table
-            return backend
+            // SAFETY: the copy is never freed once the entry has it.
+            let entry = try add(
+                name, rank: ops.pointee.rank, capabilities: capabilities, maker: .plugin(copy))
+            copy.pointee.name = entry.name
+            return entry
         } catch {
             free(memory)
             throw error
@@ -96,6 +90,7 @@ extension BackendRegistry {
 
     /// Loads a plug-in; `sel_load_plugin` has the manual.
     package func load(_ path: UnsafePointer<CChar>?) throws(SystemError) {
+        try LastError.prepare()
         loadNamedPlugins()
         guard let path, path.pointee != 0 else {
             throw LastError.record(EINVAL) { $0.append("plug-in: there is no path") }
@@ -109,14 +104,14 @@ extension BackendRegistry {
     /// own, and a thread that holds that may want this one, in the constructor of a library. So several
     /// threads may be here at once; each goes through the list, and passes over what is known.
     func loadNamedPlugins() {
-        if lock.withLock({ hasLoadedPlugins || asked != nil }) { return }
-        defer { lock.withLock { hasLoadedPlugins = true } }
+        if withLock({ state.pointee.hasLoadedPlugins || state.pointee.asked != nil }) { return }
+        defer { withLock { state.pointee.hasLoadedPlugins = true } }
         guard var rest = platform_environment(StaticString("SELECTORS_PLUGINS").cString) else {
             return
         }
         while rest.pointee != 0 {
             let length = strcspn(rest, StaticString(":").cString)
-            if length > 0, let path = strndup(rest, length) {
+            if length > 0, let path = platform_strndup(rest, length) {
                 try? loadPlugin(path)
                 free(path)
             }
@@ -136,29 +131,44 @@ extension BackendRegistry {
         guard let handle = platform_load(path, &reason) else {
             throw refuse(path, ELIBACC, BackendRegistry.loaderWords(reason, about: path))
         }
-        let entry = platform_find_entry(handle)
-        lock.lock()
-        defer { lock.unlock() }
-        if first(where: { $0.handle == handle }) != nil { return }
-        if asked?.includes(handle) == true { return }
-        guard let entry else {
+        try withLock { () throws(SystemError) in try addPlugin(path, handle) }
+    }
+
+    /// Adds the backend of a library, unless it is known or is being added.
+    private func addPlugin(
+        _ path: UnsafePointer<CChar>, _ handle: UnsafeMutableRawPointer
+    ) throws(SystemError) {
+        if first(where: { $0.state.pointee.handle == handle }) != nil { return }
+        if state.pointee.asked?.pointee.includes(handle) == true { return }
+        guard let entry = platform_find_entry(handle) else {
             throw refuse(path, EINVAL, StaticString("it has no function sel_plugin").cString)
         }
-        let saved = platform_errno()
-        asked = Asked(handle, before: asked)
-        let ops = entry(HostedBackend.host)
-        asked = asked?.before
-        platform_set_errno(saved)
-        guard let ops else {
+        guard let ops = ask(entry, of: handle) else {
             throw refuse(path, EINVAL, StaticString("its sel_plugin does not want to run").cString)
         }
         do throws(SystemError) {
-            let backend = try addTable(ops)
-            backend.handle = handle
-            backend.origin = UnsafePointer(platform_strdup(path))
+            let entry = try addTable(ops)
+            entry.state.pointee.handle = handle
+            entry.state.pointee.origin = UnsafePointer(platform_strdup(path))
             removeRefused(path)
         } catch {
             throw refuse(path, error.code, LastError.text)
+        }
+    }
+
+    /// Asks a library for its table.
+    private func ask(
+        _ entry: sel_plugin_entry, of handle: UnsafeMutableRawPointer
+    ) -> UnsafePointer<sel_backend_ops>? {
+        let saved = platform_errno()
+        let asked = Asked(handle: handle, before: state.pointee.asked)
+        defer {
+            state.pointee.asked = asked.before
+            platform_set_errno(saved)
+        }
+        return withUnsafePointer(to: asked) {
+            state.pointee.asked = $0
+            return entry(HostedBackend.host)
         }
     }
 
@@ -181,7 +191,7 @@ extension BackendRegistry {
         let copy = platform_strdup(reason)
         defer { free(copy) }
         let reason = UnsafePointer(copy)
-        if let reason { lock.withLock { addRefused(path, because: reason) } }
+        if let reason { withLock { addRefused(path, because: reason) } }
         return LastError.record(code) {
             $0.append("plug-in ")
             let bytes = UnsafeRawBufferPointer(start: path, count: strlen(path))

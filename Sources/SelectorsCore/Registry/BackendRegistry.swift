@@ -4,154 +4,94 @@ import CSelectors
 /// The backends of this process: built in and added, probed once, ranked.
 ///
 /// Any thread may use it. What fails leaves its words in ``LastError``.
-package final class BackendRegistry: @unchecked Sendable {
-    package static let shared = BackendRegistry()
+package struct BackendRegistry {
+    struct State: ~Copyable {
+        /// Guards what follows.
+        let gate: Gate
+        /// How often the thread that holds the gate has taken it: a backend's function may call back.
+        var depth = 0
+        /// The first in the order of rank; among equals that is the first to be added.
+        var best: BackendEntry?
+        /// Those that are not listed any more.
+        var retired: BackendEntry?
+        /// Whether `SELECTORS_PLUGINS` was looked at.
+        var hasLoadedPlugins = false
+        /// How many backends are being opened by one another.
+        var opening = 0
+        /// The library whose function is being asked for a table; it may load others, or itself.
+        var asked: UnsafePointer<Asked>?
 
-    /// Guards what follows.
-    ///
-    /// A fork takes it, so that the child does not find it taken.
-    let lock = Lock()
-    /// The first in the order of rank; among equals that is the first to be added.
-    private var best: Backend?
-    /// Those that are not listed any more.
-    private var retired: Backend?
-    /// Whether `SELECTORS_PLUGINS` was looked at.
-    var hasLoadedPlugins = false
-    /// How many backends are being opened by one another.
-    private var depth = 0
-    /// The library whose function is being asked for a table; it may load others, or itself.
-    var asked: Asked?
-
-    /// A library, and the one that has loaded it.
-    final class Asked {
-        let handle: UnsafeMutableRawPointer
-        let before: Asked?
-
-        init(_ handle: UnsafeMutableRawPointer, before: Asked?) {
-            self.handle = handle
-            self.before = before
+        init(gate: Gate) {
+            self.gate = gate
         }
+    }
+
+    /// A library, and the one that has loaded it; on the stack of who asks it.
+    struct Asked {
+        let handle: UnsafeMutableRawPointer
+        let before: UnsafePointer<Asked>?
 
         /// Tells whether this is the library, or one of those before.
         func includes(_ handle: UnsafeMutableRawPointer) -> Bool {
-            self.handle == handle || before?.includes(handle) == true
+            self.handle == handle || before?.pointee.includes(handle) == true
         }
     }
 
-    /// One backend.
-    package final class Backend {
-        package typealias Make = @Sendable () throws(SystemError) -> any SelectorBackend
+    let state: UnsafeMutablePointer<State>
 
-        /// It lives forever.
-        let name: UnsafePointer<CChar>
-        let rank: Int32
-        let capabilities: BackendCapabilities
-        let make: Make
-        /// Its C functions, if it is made of them.
-        var ops: UnsafePointer<sel_backend_ops>?
-        /// The path of the library that it came with, and the loader's handle.
-        var origin: UnsafePointer<CChar>?
-        var handle: UnsafeMutableRawPointer?
-        /// The table by which plug-ins drive it.
-        private(set) lazy var hostedOps = HostedBackend.makeOps(
-            name: name, rank: rank, capabilities: capabilities)
-        var verdict = Verdict.untried
-        /// The one after it in the order of rank.
-        fileprivate(set) var next: Backend?
+    init(_ state: UnsafeMutablePointer<State>) {
+        self.state = state
+    }
 
-        enum Verdict {
-            case untried
-            /// It is being tried, and asks the library itself.
-            case underTrial
-            case available
-            /// The text lives forever.
-            case refused(UnsafePointer<CChar>)
-        }
-
-        fileprivate init(
-            _ name: UnsafePointer<CChar>, rank: Int32, capabilities: BackendCapabilities,
-            make: @escaping Make
-        ) {
-            self.name = name
-            self.rank = rank
-            self.capabilities = capabilities
-            self.make = make
-        }
-
-        /// Why it cannot be used here, or `nil`.
-        ///
-        /// It is tried until that is known: made, and asked to wait.
-        fileprivate var reason: UnsafePointer<CChar>? {
-            if case .untried = verdict {
-                verdict = .underTrial
-                verdict = probe()
-            } else if case .underTrial = verdict {
-                return StaticString("it is being tried").cString
-            }
-            if case .refused(let reason) = verdict { return reason }
-            return nil
-        }
-
-        /// Tells whether this stands for a library that could not be added.
-        fileprivate func isRefused(_ path: UnsafePointer<CChar>) -> Bool {
-            guard ops == nil, let origin else { return false }
-            return strcmp(origin, path) == 0
-        }
-
-        private func probe() -> Verdict {
-            if let ask = ops?.pointee.probe {
-                let saved = platform_errno()
-                defer { platform_set_errno(saved) }
-                var reason: UnsafePointer<CChar>?
-                let result = ask(&reason)
-                if result == 0 { return .available }
-                if result < 0 && result >= -4095 {
-                    return verdict(on: 0 &- result, because: reason)
-                }
-                let breach = LastError.recordBreach(by: name, "probe", result)
-                return verdict(on: breach.code, because: nil)
-            }
-            do throws(SystemError) {
-                let instance = try make()
-                defer { instance.close() }
-                var event = BackendEvent()
-                _ = try instance.wait(into: &event, max: 1, timeout: 0, signals: nil)
-                return .available
-            } catch {
-                return verdict(on: error.code, because: nil)
-            }
-        }
-
-        private func verdict(
-            on code: Int32, because reason: UnsafePointer<CChar>?
-        ) -> Verdict {
-            switch code {
-            // A signal, or what the process lacks now, says nothing about the system.
-            case EINTR, ENOMEM, EMFILE, ENFILE: return .untried
-            default:
-                var words = LastError.words(of: code)
-                if let reason, reason.pointee != 0 { words = reason }
-                return .refused(Words.copyLine(words).map { UnsafePointer($0) } ?? name)
-            }
+    /// The registry of the process.
+    ///
+    /// - Throws: Why it could not be made when the library was loaded: `ENOMEM`.
+    package static func shared() throws(SystemError) -> BackendRegistry {
+        do throws(SystemError) {
+            return BackendRegistry(&(try Globals.get()).pointee.registry)
+        } catch {
+            throw LastError.record(error)
         }
     }
 
-    private init() {
-        addBuiltIn()
+    /// Does something with the lock held, which the thread may have already.
+    func withLock<Result, Failure: Error>(
+        _ body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        if !state.pointee.gate.isOwned {
+            // It fails in a child whose fork was not noticed, where nobody else is.
+            _ = try? state.pointee.gate.lock()
+        }
+        state.pointee.depth += 1
+        defer {
+            state.pointee.depth -= 1
+            if state.pointee.depth == 0 { state.pointee.gate.unlock() }
+        }
+        return try body()
     }
 
-    /// Adds a backend, for the rest of the process; it is tried when it is first asked for.
+    /// Adds a backend that is written in Swift, for the rest of the process; it is tried when it is
+    /// first asked for.
     ///
     /// - Throws: `EEXIST` where the name is taken, `EINVAL` where the name is not made of 1 to 32
     ///   of the characters `a-z`, `0-9`, `_`, `-`, the first one a letter, or the rank is negative;
     ///   `ENOMEM`.
-    @discardableResult
     package func add(
         _ name: UnsafePointer<CChar>, rank: Int32, capabilities: BackendCapabilities,
-        make: @escaping Backend.Make
-    ) throws(SystemError) -> Backend {
-        lock.lock()
-        defer { lock.unlock() }
+        make: @escaping @Sendable () throws(SystemError) -> any SelectorBackend
+    ) throws(SystemError) {
+        try LastError.prepare()
+        _ = try withLock { () throws(SystemError) in
+            try add(name, rank: rank, capabilities: capabilities, maker: .custom(CustomMaker(make)))
+        }
+    }
+
+    /// Likewise, of any kind, with the lock held.
+    @discardableResult
+    func add(
+        _ name: UnsafePointer<CChar>, rank: Int32, capabilities: BackendCapabilities,
+        maker: BackendMaker
+    ) throws(SystemError) -> BackendEntry {
         let bytes = UnsafeRawBufferPointer(start: name, count: strlen(name))
         guard BackendRegistry.isValid(bytes), rank >= 0 else {
             throw LastError.record(EINVAL) {
@@ -171,18 +111,24 @@ package final class BackendRegistry: @unchecked Sendable {
             }
         }
         guard let copy = platform_strdup(name) else { throw LastError.record(SystemError(ENOMEM)) }
-        return insert(copy, rank: rank, capabilities: capabilities, make: make)
+        do throws(SystemError) {
+            return try insert(copy, rank: rank, capabilities: capabilities, maker: maker)
+        } catch {
+            free(copy)
+            throw LastError.record(error)
+        }
     }
 
     /// Puts a new backend, whose name is valid and lives forever, in its place.
     @discardableResult
     func insert(
         _ name: UnsafePointer<CChar>, rank: Int32, capabilities: BackendCapabilities,
-        make: @escaping Backend.Make
-    ) -> Backend {
-        let backend = Backend(name, rank: rank, capabilities: capabilities, make: make)
-        insert(backend)
-        return backend
+        maker: BackendMaker
+    ) throws(SystemError) -> BackendEntry {
+        let entry = try BackendEntry.make(
+            name, rank: rank, capabilities: capabilities, maker: maker)
+        insert(entry)
+        return entry
     }
 
     /// Lists what could not be added, under its path, and for which reason.
@@ -190,40 +136,40 @@ package final class BackendRegistry: @unchecked Sendable {
         let old = first { $0.isRefused(path) }
         if let words = old?.reason, strcmp(words, reason) == 0 { return }
         if old != nil { removeRefused(path) }
-        guard let path = platform_strdup(path), let reason = platform_strdup(reason) else { return }
-        let backend = Backend(path, rank: 0, capabilities: []) { () throws(SystemError) in
-            throw SystemError(ENOTSUP)
-        }
-        backend.origin = UnsafePointer(path)
-        backend.verdict = .refused(reason)
-        insert(backend)
+        guard let path = platform_strdup(path) else { return }
+        guard let reason = platform_strdup(reason),
+            let entry = try? BackendEntry.make(path, rank: 0, capabilities: [], maker: .none)
+        else { return free(path) }
+        entry.state.pointee.origin = UnsafePointer(path)
+        entry.state.pointee.verdict = .refused(reason)
+        insert(entry)
     }
 
     /// Lists a path no more, whose texts somebody may still have.
     func removeRefused(_ path: UnsafePointer<CChar>) {
-        var place: Backend?
-        var next = best
-        while let backend = next {
-            next = backend.next
-            if backend.isRefused(path) {
-                if let place { place.next = next } else { best = next }
-                backend.next = retired
-                retired = backend
+        var place: BackendEntry?
+        var next = state.pointee.best
+        while let entry = next {
+            next = entry.next
+            if entry.isRefused(path) {
+                if let place { place.state.pointee.next = next } else { state.pointee.best = next }
+                entry.state.pointee.next = state.pointee.retired
+                state.pointee.retired = entry
                 return
             }
-            place = backend
+            place = entry
         }
     }
 
-    private func insert(_ backend: Backend) {
-        guard var place = best, place.rank >= backend.rank else {
-            backend.next = best
-            best = backend
+    private func insert(_ entry: BackendEntry) {
+        guard var place = state.pointee.best, place.rank >= entry.rank else {
+            entry.state.pointee.next = state.pointee.best
+            state.pointee.best = entry
             return
         }
-        while let next = place.next, next.rank >= backend.rank { place = next }
-        backend.next = place.next
-        place.next = backend
+        while let next = place.next, next.rank >= entry.rank { place = next }
+        entry.state.pointee.next = place.next
+        place.state.pointee.next = entry
     }
 
     private static func isValid(_ name: UnsafeRawBufferPointer) -> Bool {
@@ -248,29 +194,30 @@ package final class BackendRegistry: @unchecked Sendable {
     /// Each that was not tried yet is tried.
     package func describe(_ infos: UnsafeMutablePointer<sel_backend_info>?, max: Int32) -> Int32 {
         loadNamedPlugins()
-        lock.lock()
-        defer { lock.unlock() }
-        var (count, next): (Int32, Backend?) = (0, best)
-        while let backend = next {
-            if let infos, count < max {
-                infos[Int(count)] = sel_backend_info(
-                    name: backend.name, reason: backend.reason, origin: backend.origin,
-                    rank: backend.rank, capabilities: backend.capabilities.rawValue)
+        return withLock {
+            var (count, next): (Int32, BackendEntry?) = (0, state.pointee.best)
+            while let entry = next {
+                if let infos, count < max {
+                    infos[Int(count)] = sel_backend_info(
+                        name: entry.name, reason: entry.reason,
+                        origin: entry.state.pointee.origin, rank: entry.rank,
+                        capabilities: entry.capabilities.rawValue)
+                }
+                count += 1
+                next = entry.next
             }
-            count += 1
-            next = backend.next
+            return count
         }
-        return count
     }
 
     // MARK: The choice
 
     /// Opens a core on the backend that a list chooses; `sel_open` has the manual.
     package func open(_ list: UnsafePointer<CChar>?) throws(SystemError) -> SelectorCore {
-        let (backend, instance) = try openBare(list)
+        let (entry, backend) = try openBare(list)
         do throws(SystemError) {
             return try SelectorCore.open(
-                backend: instance, name: backend.name, capabilities: backend.capabilities)
+                backend: backend, name: entry.name, capabilities: entry.capabilities)
         } catch {
             throw LastError.record(error)
         }
@@ -282,30 +229,30 @@ package final class BackendRegistry: @unchecked Sendable {
     /// may name the plug-in itself.
     func openBare(
         _ list: UnsafePointer<CChar>?, isPluginAsking: Bool = false
-    ) throws(SystemError) -> (Backend, any SelectorBackend) {
+    ) throws(SystemError) -> (BackendEntry, Backend) {
+        try LastError.prepare()
         loadNamedPlugins()
-        lock.lock()
-        defer { lock.unlock() }
-        // A backend may open another one, but not itself.
-        guard depth < 8 else { throw LastError.record(SystemError(ELOOP)) }
-        depth += 1
-        defer { depth -= 1 }
+        return try withLock { () throws(SystemError) in
+            // A backend may open another one, but not itself.
+            guard state.pointee.opening < 8 else { throw LastError.record(SystemError(ELOOP)) }
+            state.pointee.opening += 1
+            defer { state.pointee.opening -= 1 }
+            let entry = try choose(choice(list, isPluginAsking: isPluginAsking))
+            do throws(SystemError) {
+                return (entry, try entry.makeBackend())
+            } catch {
+                throw LastError.record(error)
+            }
+        }
+    }
+
+    private func choice(_ list: UnsafePointer<CChar>?, isPluginAsking: Bool) -> Choice {
+        if let list { return Choice(list, origin: "backend ") }
         let variable = StaticString("SELECTORS_BACKEND")
-        let backend: Backend
-        if let list {
-            backend = try choose(Choice(list, origin: "backend "))
-        } else if !isPluginAsking, let list = platform_environment(variable.cString),
-            list.pointee != 0
-        {
-            backend = try choose(Choice(list, origin: "SELECTORS_BACKEND="))
-        } else {
-            backend = try choose(Choice(nil, origin: "backend"))
+        if !isPluginAsking, let list = platform_environment(variable.cString), list.pointee != 0 {
+            return Choice(list, origin: "SELECTORS_BACKEND=")
         }
-        do throws(SystemError) {
-            return (backend, try backend.make())
-        } catch {
-            throw LastError.record(error)
-        }
+        return Choice(nil, origin: "backend")
     }
 
     /// A list, and how a message calls it.
@@ -321,7 +268,7 @@ package final class BackendRegistry: @unchecked Sendable {
         var names: BackendList { BackendList(text) }
     }
 
-    private func choose(_ choice: Choice) throws(SystemError) -> Backend {
+    private func choose(_ choice: Choice) throws(SystemError) -> BackendEntry {
         let names = choice.names
         if names.first(where: { $0.bytes.count == 0 }) != nil {
             throw refusal(EINVAL, of: choice) { $0.append("a name in the list is empty") }
@@ -332,17 +279,17 @@ package final class BackendRegistry: @unchecked Sendable {
                 $0.append(quoting: unknown.bytes)
             }
         }
-        if let backend = bestChoice(names) { return backend }
+        if let entry = bestChoice(names) { return entry }
         throw refusal(ENOTSUP, of: choice) { $0.append("no such backend can be used here") }
     }
 
     /// The first backend of a list whose names all exist that can be used, or `nil`.
-    private func bestChoice(_ names: BackendList) -> Backend? {
+    private func bestChoice(_ names: BackendList) -> BackendEntry? {
         if names.first(where: { !$0.isExcluded }) != nil {
             var rest = names
             while let name = rest.next() {
-                if !name.isExcluded, let backend = find(name), isUsable(backend, names) {
-                    return backend
+                if !name.isExcluded, let entry = find(name), isUsable(entry, names) {
+                    return entry
                 }
             }
             return nil
@@ -350,20 +297,20 @@ package final class BackendRegistry: @unchecked Sendable {
         return first { $0.rank > 0 && isUsable($0, names) }
     }
 
-    private func isUsable(_ backend: Backend, _ names: BackendList) -> Bool {
-        names.first { $0.isExcluded && $0.matches(backend.name) } == nil && backend.reason == nil
+    private func isUsable(_ entry: BackendEntry, _ names: BackendList) -> Bool {
+        names.first { $0.isExcluded && $0.matches(entry.name) } == nil && entry.reason == nil
     }
 
-    private func find(_ name: BackendList.Name) -> Backend? {
+    private func find(_ name: BackendList.Name) -> BackendEntry? {
         first { name.matches($0.name) }
     }
 
     /// The best backend for which something holds.
-    func first(where holds: (Backend) -> Bool) -> Backend? {
-        var next = best
-        while let backend = next {
-            if holds(backend) { return backend }
-            next = backend.next
+    func first(where holds: (BackendEntry) -> Bool) -> BackendEntry? {
+        var next = state.pointee.best
+        while let entry = next {
+            if holds(entry) { return entry }
+            next = entry.next
         }
         return nil
     }
@@ -379,21 +326,21 @@ package final class BackendRegistry: @unchecked Sendable {
             complaint(&words)
             words.append("; available: ")
             var count = 0
-            var next = best
-            while let backend = next {
-                next = backend.next
-                if backend.reason != nil { continue }
+            var next = state.pointee.best
+            while let entry = next {
+                next = entry.next
+                if entry.reason != nil { continue }
                 if count > 0 { words.append(", ") }
-                words.append(text: backend.name)
+                words.append(text: entry.name)
                 count += 1
             }
             count = 0
-            next = best
-            while let backend = next {
-                next = backend.next
-                guard let reason = backend.reason else { continue }
+            next = state.pointee.best
+            while let entry = next {
+                next = entry.next
+                guard let reason = entry.reason else { continue }
                 words.append(count > 0 ? ", " : "; not available: ")
-                words.append(text: backend.name)
+                words.append(text: entry.name)
                 words.append(" (")
                 words.append(text: reason)
                 words.append(")")

@@ -1,26 +1,69 @@
 import CSelectorsPlatform
 
 /// The words of each thread's last failure: what `sel_last_error` and the errors of Swift tell.
+///
+/// What most failures tell is the system's own text and needs no memory. Words of our own are written
+/// into memory of the thread's, and are replaced by the system's where there is none.
 package enum LastError {
-    /// Where a thread finds its words, or `nil` where the system had no more keys.
-    private static let key: pthread_key_t? = {
-        var key = pthread_key_t()
-        return pthread_key_create(&key, { free($0) }) == 0 ? key : nil
-    }()
+    /// Where a thread finds its words.
+    nonisolated(unsafe) private static var key: pthread_key_t = 0
+    /// Where a thread finds its memory for words, which is freed when it ends.
+    nonisolated(unsafe) private static var memoryKey: pthread_key_t = 0
+    /// Whether there are both keys.
+    nonisolated(unsafe) private static var hasKeys = false
+
+    /// Makes the keys, when the library is loaded.
+    static func makeKeys() {
+        guard pthread_key_create(&key, nil) == 0 else { return }
+        guard pthread_key_create(&memoryKey, { free($0) }) == 0 else {
+            pthread_key_delete(key)
+            return
+        }
+        hasKeys = true
+    }
+
+    /// Deletes the keys, when the library is unloaded.
+    static func deleteKeys() {
+        guard hasKeys else { return }
+        hasKeys = false
+        pthread_key_delete(key)
+        pthread_key_delete(memoryKey)
+    }
 
     /// This thread's words; empty if nothing has failed yet.
     package static var text: UnsafePointer<CChar> {
-        if let key, let text = pthread_getspecific(key) {
+        if hasKeys, let text = pthread_getspecific(key) {
             return UnsafePointer(text.assumingMemoryBound(to: CChar.self))
         }
         return StaticString("").cString
+    }
+
+    private static func setText(_ text: UnsafePointer<CChar>) {
+        guard hasKeys else { return }
+        // Rather no words than those of another failure.
+        if pthread_setspecific(key, text) != 0 { pthread_setspecific(key, nil) }
+    }
+
+    /// Claims this thread's memory for words, before a call that may fail with words of our own.
+    ///
+    /// - Throws: `ENOMEM`, which needs none.
+    static func prepare() throws(SystemError) {
+        guard hasKeys else { return }
+        let saved = platform_errno()
+        defer { platform_set_errno(saved) }
+        if memory == nil || pthread_setspecific(key, text) != 0 {
+            throw record(SystemError(ENOMEM))
+        }
     }
 
     /// Keeps the system's words for an error, and gives it back.
     @discardableResult
     package static func record(_ error: SystemError) -> SystemError {
         if error.code == EPROTO && isBreachTold { return error }
-        return record(error.code) { $0.append(text: words(of: error.code)) }
+        let saved = platform_errno()
+        setText(words(of: error.code))
+        platform_set_errno(saved)
+        return error
     }
 
     /// The words for an errno value; good until this thread's next failure.
@@ -52,26 +95,32 @@ package enum LastError {
     }
 
     /// Keeps words of one's own for an error, and gives the error.
-    ///
-    /// It leaves errno alone. Without memory there are no words, but the code still tells.
+    @inline(never)
     static func record(_ code: Int32, _ write: (inout Words) -> Void) -> SystemError {
         let saved = platform_errno()
-        if let key {
-            var text = pthread_getspecific(key)
-            if text == nil {
-                text = platform_calloc(1, Words.size)
-                if pthread_setspecific(key, text) != 0 {
-                    free(text)
-                    text = nil
-                }
-            }
-            if let text {
-                var words = Words(at: text.bindMemory(to: CChar.self, capacity: Words.size))
-                write(&words)
-            }
+        if let memory {
+            var words = Words(at: memory)
+            write(&words)
+            setText(memory)
+        } else {
+            setText(strerror(code))
         }
         platform_set_errno(saved)
         return SystemError(code)
+    }
+
+    /// This thread's memory for words, or `nil` without memory.
+    private static var memory: UnsafeMutablePointer<CChar>? {
+        guard hasKeys else { return nil }
+        if let memory = pthread_getspecific(memoryKey) {
+            return memory.assumingMemoryBound(to: CChar.self)
+        }
+        guard let memory = platform_calloc(1, Words.size) else { return nil }
+        guard pthread_setspecific(memoryKey, memory) == 0 else {
+            free(memory)
+            return nil
+        }
+        return memory.bindMemory(to: CChar.self, capacity: Words.size)
     }
 }
 
@@ -95,6 +144,7 @@ struct Words: ~Copyable {
         append(text: literal.cString)
     }
 
+    @inline(never)
     mutating func append(text other: UnsafePointer<CChar>) {
         var next = other
         while next.pointee != 0 {
@@ -121,6 +171,7 @@ struct Words: ~Copyable {
         }
     }
 
+    @inline(never)
     private mutating func append(_ byte: UInt8) {
         guard length < Words.size - 1 else { return }
         text[length] = CChar(bitPattern: Words.printable(byte))

@@ -40,8 +40,8 @@ enum Timeout {
 
 /// The point in time at which a wait ends.
 struct Deadline {
-    /// On the monotonic clock, in nanoseconds.
-    private let end: Int64
+    /// On the clock of `platform_now`, in nanoseconds.
+    let end: Int64
 
     /// Sets the deadline `timeout` nanoseconds from now; beyond the clock's end it never comes.
     init(after timeout: Int64) {

@@ -12,7 +12,8 @@
 #include <string.h>
 #include <sys/auxv.h>
 
-#define CAPABILITIES (SEL_CAN_FILENO | SEL_CAN_CONCURRENT | SEL_CAN_EDGE | SEL_CAN_EXCLUSIVE)
+#define CAPABILITIES \
+    (SEL_CAN_FILENO | SEL_CAN_CONCURRENT | SEL_CAN_EDGE | SEL_CAN_EXCLUSIVE | SEL_CAN_ONESHOT)
 
 /* Tells which backend a list opens, NULL if none; *error is what sel_open() returned. */
 static const char *opens(const char *list, int *error) {

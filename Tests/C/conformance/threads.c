@@ -123,7 +123,7 @@ static void wakeup_ends_one_wait(sel_selector *selector) {
         OK(sel_wakeup(selector));
     EQUAL(sel_select(selector, &event, 1, SEL_FOREVER), 0);
     CHECK(rests(selector, 20 * MS));
-    REFUSED(sel_wakeup(NULL), -EINVAL);
+    EQUAL(sel_wakeup(NULL), -EINVAL);
 }
 
 static void signal_handler_may_wake(sel_selector *selector) {

@@ -31,7 +31,6 @@ enum function {
     WRITE,
     CLOSE,
     SETSPECIFIC,
-    ATFORK,
     COND_WAIT,
     COND_TIMEDWAIT,
     FUNCTIONS

@@ -24,8 +24,6 @@
 struct plan *plan;
 _Thread_local bool came_upon_fault;
 
-int __register_atfork(void (*)(void), void (*)(void), void (*)(void), void *);
-
 static uintptr_t library_begin, library_end;
 
 /* What libc has under these names. */
@@ -45,7 +43,6 @@ static struct {
     __typeof__(&write) write;
     __typeof__(&close) close;
     __typeof__(&pthread_setspecific) pthread_setspecific;
-    int (*register_atfork)(void (*)(void), void (*)(void), void (*)(void), void *);
     __typeof__(&pthread_cond_wait) pthread_cond_wait;
     __typeof__(&pthread_cond_timedwait) pthread_cond_timedwait;
 } next;
@@ -89,7 +86,6 @@ __attribute__((constructor)) static void find_all(void) {
     FIND(write);
     FIND(close);
     FIND(pthread_setspecific);
-    *(void **)&next.register_atfork = dlsym(RTLD_NEXT, "__register_atfork");
     *(void **)&next.pthread_cond_wait = find_version("pthread_cond_wait");
     *(void **)&next.pthread_cond_timedwait = find_version("pthread_cond_timedwait");
     dl_iterate_phdr(find_library, dlsym(RTLD_NEXT, "sel_open"));
@@ -231,12 +227,6 @@ int close(int fd) {
 
 int pthread_setspecific(pthread_key_t key, const void *value) {
     return FAILS(SETSPECIFIC) ? plan->error : next.pthread_setspecific(key, value);
-}
-
-/* What pthread_atfork(3) calls. */
-int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
-                      void *object) {
-    return FAILS(ATFORK) ? plan->error : next.register_atfork(prepare, parent, child, object);
 }
 
 /* These may return for no reason. */

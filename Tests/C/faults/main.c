@@ -48,7 +48,6 @@ static const char *const function_names[FUNCTIONS] = {
     [WRITE] = "write",
     [CLOSE] = "close",
     [SETSPECIFIC] = "pthread_setspecific",
-    [ATFORK] = "pthread_atfork",
     [COND_WAIT] = "pthread_cond_wait",
     [COND_TIMEDWAIT] = "pthread_cond_timedwait",
 };
@@ -108,7 +107,6 @@ static const struct fault {
     {CLOSE, EINTR, FAILS_ONCE, false},
     {CLOSE, EIO, FAILS_ONCE, false},
     {SETSPECIFIC, ENOMEM, FAILS_ONCE, false},
-    {ATFORK, ENOMEM, FAILS_ONCE, false},
     {COND_WAIT, 0, FAILS_ONCE, false},
     {COND_TIMEDWAIT, 0, FAILS_ONCE, false},
 };

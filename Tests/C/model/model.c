@@ -114,7 +114,8 @@ static void apply_changes(void) {
             suspect(i);
         }
         if (registration->disarmed) {
-            detach(i);
+            if (registration->installed != SPENT)
+                detach(i);
         } else if (registration->may_be_told) {
             registration->installed = registration->events;
         } else if (registration->installed != registration->events) {
@@ -128,7 +129,8 @@ static void apply_changes(void) {
 static void suspect_rebuild(void) {
     for (int i = 0; i < NUMBERS; i++) {
         struct registration *registration = model_find(i);
-        if (registration == NULL || (registration->installed == 0 && registration->disarmed))
+        if (registration == NULL || (registration->disarmed && (registration->installed == 0 ||
+                                                                registration->installed == SPENT)))
             continue;
         if (registration->installed == 0 && !registration->may_be_told)
             registration->watch.nothing = false; /* it is armed: what follows will be told */
@@ -324,6 +326,9 @@ void model_reported(int number) {
         (registration->events & SEL_EDGE && !registration->is_vague &&
          is_only_number(&registration->watch)))
         registration->disarmed = true;
+    if (registration->events & SEL_ONESHOT && !(registration->events & SEL_EXCLUSIVE) &&
+        model.capabilities & SEL_CAN_ONESHOT && !is_only_number(&registration->watch))
+        registration->installed = SPENT;
 }
 
 void model_selected(int count, int max) {

@@ -29,6 +29,9 @@ struct watch {
     bool nothing; /* the file is no more */
 };
 
+/* What the kernel watches for once it has itself ended a one-shot: nothing, but it has the file. */
+#define SPENT SEL_ONESHOT
+
 struct registration {
     uint32_t events; /* 0: not registered */
     void *data;

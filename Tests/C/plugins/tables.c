@@ -30,7 +30,7 @@ static const struct bad_table {
     {"no-reset", -EINVAL, "\"wrong\": it has no function reset"},
     {"rank=-1", -EINVAL, "\"wrong\": its rank is negative"},
     {"rank=-2147483648", -EINVAL, "\"wrong\": its rank is negative"},
-    {"capabilities=0x10", -EINVAL, "\"wrong\": unknown capabilities"},
+    {"capabilities=0x400", -EINVAL, "\"wrong\": unknown capabilities"},
     {"capabilities=0x8000000f", -EINVAL, "\"wrong\": unknown capabilities"},
     {"name=", -EINVAL, "\"\": a name is 1 to 32 of a-z, 0-9, _ and -"},
     {"name=Wrong", -EINVAL, "\"Wrong\": a name is 1 to 32 of a-z, 0-9, _ and -"},

@@ -92,7 +92,7 @@ static void each_call_is_a_line(void) {
     OK(sel_unregister(selector, 61, NULL));
     OK(sel_close(selector));
     CHECK(close(60) == 0 && close(61) == 0);
-    LOGS("open\\(epoll\\) = 0", "add\\([0-9]+, IN, 0xffffffffffffffff\\) = 0",
+    LOGS("open\\(epoll\\) = 0", "add\\([0-9]+, IN\\|EDGE, 0xffffffffffffffff\\) = 0",
          "add\\(60, IN\\|RDHUP, 0x3c\\) = 0",
          "add\\(62, IN\\|RDHUP, 0x3e\\) = -9 \\(Bad file descriptor\\)",
          "add\\(61, IN\\|RDHUP, 0x3d\\) = 0",

@@ -1,0 +1,180 @@
+import CSelectorsPlatform
+
+/// Moves a new descriptor to the number that the one before had (-1: none), or to another one that is
+/// not registered; or closes it and throws.
+typealias PlaceDescriptor = (_ fd: Int32, _ former: Int32) throws(SystemError) -> Int32
+
+/// What every backend is to the engine: see ``SelectorBackend``, whose promises hold for all.
+protocol Facility: ~Copyable {
+    mutating func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError)
+    mutating func modify(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError)
+    mutating func remove(_ fd: Int32) throws(SystemError)
+    mutating func reset(afterFork: Bool, place: PlaceDescriptor) throws(SystemError)
+    mutating func wait(
+        into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
+        signals: UnsafePointer<sigset_t>?
+    ) throws(SystemError) -> Int32
+    mutating func fileno() throws(SystemError) -> Int32?
+    /// In a fork's child, at once: closes its own descriptors, which are the parent's.
+    mutating func leaveToParent()
+    mutating func close()
+}
+
+/// A backend of any kind, as the engine calls it.
+///
+/// The kinds are a closed set, so that a call costs a comparison and no retain; the first one is
+/// inlined. A backend lives in memory of its own, from `make` to ``close()``.
+enum Backend {
+    case epoll(UnsafeMutablePointer<EpollBackend>)
+    case poll(UnsafeMutablePointer<PollBackend>)
+    case select(UnsafeMutablePointer<SelectBackend>)
+    case plugin(UnsafeMutablePointer<PluginBackend>)
+    case custom(UnsafeMutablePointer<CustomBackend>)
+
+    @inline(__always)
+    func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+        if case .epoll(let backend) = self {
+            return try backend.pointee.add(fd, mask: mask, token: token)
+        }
+        try addByOther(fd, mask: mask, token: token)
+    }
+
+    @inline(never)
+    private func addByOther(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+        switch self {
+        case .epoll(let backend): try backend.pointee.add(fd, mask: mask, token: token)
+        case .poll(let backend): try backend.pointee.add(fd, mask: mask, token: token)
+        case .select(let backend): try backend.pointee.add(fd, mask: mask, token: token)
+        case .plugin(let backend): try backend.pointee.add(fd, mask: mask, token: token)
+        case .custom(let backend): try backend.pointee.add(fd, mask: mask, token: token)
+        }
+    }
+
+    @inline(never)
+    func modify(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+        switch self {
+        case .epoll(let backend): try backend.pointee.modify(fd, mask: mask, token: token)
+        case .poll(let backend): backend.pointee.modify(fd, mask: mask, token: token)
+        case .select(let backend): backend.pointee.modify(fd, mask: mask, token: token)
+        case .plugin(let backend): try backend.pointee.modify(fd, mask: mask, token: token)
+        case .custom(let backend): try backend.pointee.modify(fd, mask: mask, token: token)
+        }
+    }
+
+    @inline(__always)
+    func remove(_ fd: Int32) throws(SystemError) {
+        if case .epoll(let backend) = self { return try backend.pointee.remove(fd) }
+        try removeByOther(fd)
+    }
+
+    @inline(never)
+    private func removeByOther(_ fd: Int32) throws(SystemError) {
+        switch self {
+        case .epoll(let backend): try backend.pointee.remove(fd)
+        case .poll(let backend): backend.pointee.remove(fd)
+        case .select(let backend): backend.pointee.remove(fd)
+        case .plugin(let backend): try backend.pointee.remove(fd)
+        case .custom(let backend): try backend.pointee.remove(fd)
+        }
+    }
+
+    func reset(afterFork: Bool, place: PlaceDescriptor) throws(SystemError) {
+        switch self {
+        case .epoll(let backend): try backend.pointee.reset(afterFork: afterFork, place: place)
+        case .poll(let backend): backend.pointee.reset(afterFork: afterFork, place: place)
+        case .select(let backend): backend.pointee.reset(afterFork: afterFork, place: place)
+        case .plugin(let backend): try backend.pointee.reset(afterFork: afterFork, place: place)
+        case .custom(let backend): try backend.pointee.reset(afterFork: afterFork, place: place)
+        }
+    }
+
+    @inline(never)
+    func wait(
+        into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
+        signals: UnsafePointer<sigset_t>?
+    ) throws(SystemError) -> Int32 {
+        switch self {
+        case .epoll(let backend):
+            try backend.pointee.wait(into: events, max: max, timeout: timeout, signals: signals)
+        case .poll(let backend):
+            try backend.pointee.wait(into: events, max: max, timeout: timeout, signals: signals)
+        case .select(let backend):
+            try backend.pointee.wait(into: events, max: max, timeout: timeout, signals: signals)
+        case .plugin(let backend):
+            try backend.pointee.wait(into: events, max: max, timeout: timeout, signals: signals)
+        case .custom(let backend):
+            try backend.pointee.wait(into: events, max: max, timeout: timeout, signals: signals)
+        }
+    }
+
+    /// Waits without a limit, in as few instructions as may be.
+    ///
+    /// - Returns: The number of events, or a negative number, of which ``explain(_:errno:)`` makes an
+    ///   errno value.
+    @inline(__always)
+    func waitPlainly(into events: UnsafeMutablePointer<BackendEvent>, max: Int32) -> Int32 {
+        if case .epoll(let backend) = self {
+            return backend.pointee.waitPlainly(into: events, max: max)
+        }
+        return waitPlainlyByOther(into: events, max: max)
+    }
+
+    @inline(never)
+    private func waitPlainlyByOther(
+        into events: UnsafeMutablePointer<BackendEvent>, max: Int32
+    ) -> Int32 {
+        do throws(SystemError) {
+            return try wait(into: events, max: max, timeout: -1, signals: nil)
+        } catch {
+            return 0 &- error.code
+        }
+    }
+
+    /// The negative errno value of a plain wait that has failed.
+    ///
+    /// - Parameter saved: What errno was before, and is again afterwards.
+    func explain(_ result: Int32, errno saved: Int32) -> Int32 {
+        guard case .epoll(let backend) = self else { return result }
+        return backend.pointee.explain(platform_failure(saved))
+    }
+
+    func fileno() throws(SystemError) -> Int32? {
+        switch self {
+        case .epoll(let backend): try backend.pointee.fileno()
+        case .poll, .select: nil
+        case .plugin(let backend): try backend.pointee.fileno()
+        case .custom(let backend): try backend.pointee.fileno()
+        }
+    }
+
+    func leaveToParent() {
+        if case .epoll(let backend) = self { backend.pointee.leaveToParent() }
+    }
+
+    /// Whether a function of somebody else's may run in its calls.
+    var isForeign: Bool {
+        switch self {
+        case .epoll, .poll, .select: false
+        case .plugin, .custom: true
+        }
+    }
+
+    /// Frees all that the backend holds, and itself.
+    func close() {
+        switch self {
+        case .epoll(let backend):
+            backend.pointee.close()
+            backend.destroy()
+        case .poll(let backend):
+            backend.destroy()
+        case .select(let backend):
+            backend.destroy()
+        case .plugin(let backend):
+            backend.pointee.close()
+            backend.destroy()
+        case .custom(let backend):
+            backend.pointee.close()
+            backend.destroy()
+        }
+    }
+}

@@ -1,0 +1,149 @@
+import CSelectorsPlatform
+import CSelectors
+
+/// How a backend of the registry is made.
+enum BackendMaker {
+    case epoll, poll, select
+    /// By the functions of a table that lives forever.
+    case plugin(UnsafePointer<sel_backend_ops>)
+    /// By a Swift program; the object lives forever.
+    case custom(CustomMaker)
+    /// Not at all: it is listed with the reason.
+    case none
+
+    func makeBackend() throws(SystemError) -> Backend {
+        switch self {
+        case .epoll: try EpollBackend.make()
+        case .poll: try PollBackend.make()
+        case .select: try SelectBackend.make()
+        case .plugin(let ops): try PluginBackend.make(ops)
+        case .custom(let maker): try CustomBackend.make(try maker.make())
+        case .none: throw SystemError(ENOTSUP)
+        }
+    }
+}
+
+/// What a Swift program gives to make backends of its own.
+final class CustomMaker: Sendable {
+    let make: @Sendable () throws(SystemError) -> any SelectorBackend
+
+    init(_ make: @escaping @Sendable () throws(SystemError) -> any SelectorBackend) {
+        self.make = make
+    }
+}
+
+/// One backend of the registry, for the rest of the process.
+struct BackendEntry {
+    struct State: ~Copyable {
+        /// It lives forever.
+        let name: UnsafePointer<CChar>
+        let rank: Int32
+        let capabilities: BackendCapabilities
+        let maker: BackendMaker
+        /// The path of the library that it came with, and the loader's handle.
+        var origin: UnsafePointer<CChar>?
+        var handle: UnsafeMutableRawPointer?
+        /// The table by which plug-ins drive it, once one was asked for.
+        var hostedOps: UnsafePointer<sel_backend_ops>?
+        var verdict = Verdict.untried
+        /// The one after it in the order of rank.
+        var next: BackendEntry?
+
+        init(
+            _ name: UnsafePointer<CChar>, rank: Int32, capabilities: BackendCapabilities,
+            maker: BackendMaker
+        ) {
+            self.name = name
+            self.rank = rank
+            self.capabilities = capabilities
+            self.maker = maker
+        }
+    }
+
+    enum Verdict {
+        case untried
+        /// It is being tried, and asks the library itself.
+        case underTrial
+        case available
+        /// The text lives forever.
+        case refused(UnsafePointer<CChar>)
+    }
+
+    let state: UnsafeMutablePointer<State>
+
+    static func make(
+        _ name: UnsafePointer<CChar>, rank: Int32, capabilities: BackendCapabilities,
+        maker: BackendMaker
+    ) throws(SystemError) -> BackendEntry {
+        BackendEntry(
+            state: try .make(State(name, rank: rank, capabilities: capabilities, maker: maker)))
+    }
+
+    var name: UnsafePointer<CChar> { state.pointee.name }
+    var rank: Int32 { state.pointee.rank }
+    var capabilities: BackendCapabilities { state.pointee.capabilities }
+    var next: BackendEntry? { state.pointee.next }
+
+    @inline(never)
+    func makeBackend() throws(SystemError) -> Backend {
+        try state.pointee.maker.makeBackend()
+    }
+
+    /// Why it cannot be used here, or `nil`.
+    ///
+    /// It is tried until that is known: made, and asked to wait.
+    var reason: UnsafePointer<CChar>? {
+        if case .untried = state.pointee.verdict {
+            state.pointee.verdict = .underTrial
+            state.pointee.verdict = probe()
+        } else if case .underTrial = state.pointee.verdict {
+            return StaticString("it is being tried").cString
+        }
+        if case .refused(let reason) = state.pointee.verdict { return reason }
+        return nil
+    }
+
+    /// Tells whether this stands for a library that could not be added.
+    func isRefused(_ path: UnsafePointer<CChar>) -> Bool {
+        guard case .none = state.pointee.maker, let origin = state.pointee.origin else {
+            return false
+        }
+        return strcmp(origin, path) == 0
+    }
+
+    @inline(never)
+    private func probe() -> Verdict {
+        if case .plugin(let ops) = state.pointee.maker, let ask = ops.pointee.probe {
+            let saved = platform_errno()
+            defer { platform_set_errno(saved) }
+            var reason: UnsafePointer<CChar>?
+            let result = ask(&reason)
+            if result == 0 { return .available }
+            if result < 0 && result >= -4095 {
+                return verdict(on: 0 &- result, because: reason)
+            }
+            let breach = LastError.recordBreach(by: name, "probe", result)
+            return verdict(on: breach.code, because: nil)
+        }
+        do throws(SystemError) {
+            let backend = try makeBackend()
+            defer { backend.close() }
+            var event = BackendEvent()
+            _ = try backend.wait(into: &event, max: 1, timeout: 0, signals: nil)
+            return .available
+        } catch {
+            return verdict(on: error.code, because: nil)
+        }
+    }
+
+    private func verdict(on code: Int32, because reason: UnsafePointer<CChar>?) -> Verdict {
+        switch code {
+        // A signal, or what the process lacks now, says nothing about the system.
+        case EINTR, ENOMEM, EMFILE, ENFILE: return .untried
+        default:
+            var words = LastError.words(of: code)
+            if let reason, reason.pointee != 0 { words = reason }
+            return .refused(Words.copyLine(words).map { UnsafePointer($0) } ?? name)
+        }
+    }
+}
