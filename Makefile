@@ -49,8 +49,7 @@ our_ldflags := -shared -Wl,-soname,$(soname) -Wl,--gc-sections \
 # Every instruction counts, and there is no trace of the folder that it was built in.
 our_swiftflags := --omit-frame-pointers -Xcc -fno-plt \
     -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=." \
-    -Xswiftc -Xfrontend -Xswiftc -no-clang-module-breadcrumbs \
-    -Xswiftc -Xfrontend -Xswiftc -function-sections
+    -Xswiftc -Xfrontend -Xswiftc -no-clang-module-breadcrumbs
 
 sources := Package.swift $(wildcard include/* Sources/CSelectorsPlatform/* Sources/SelectorsC/* \
     Sources/SelectorsCore/*.swift Sources/SelectorsCore/*/*.swift)

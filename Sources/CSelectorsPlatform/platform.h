@@ -324,12 +324,12 @@ static inline void platform_condition_wait(platform_condition *condition, platfo
 
 /* Descriptors. */
 
-PLATFORM_INLINE int platform_close(int fd) {
+static __attribute__((noinline, unused)) int platform_close(int fd) {
     return PLATFORM_CALL(close(fd));
 }
 
 /* Gives the file a further number, at least so high; closed by exec. */
-static inline int platform_duplicate(int fd, int lowest) {
+static __attribute__((noinline, unused)) int platform_duplicate(int fd, int lowest) {
     return PLATFORM_CALL(fcntl(fd, F_DUPFD_CLOEXEC, lowest));
 }
 
@@ -363,7 +363,7 @@ static inline platform_identity platform_identify(int fd) {
 }
 
 /* Whether the number names a file that looks like the one that was identified. */
-static inline int platform_is_same(int fd, platform_identity identity) {
+static __attribute__((noinline, unused)) int platform_is_same(int fd, platform_identity identity) {
     platform_identity now = platform_identify(fd);
     return now.device == identity.device && now.number == identity.number &&
            now.type == identity.type;
@@ -406,7 +406,7 @@ PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count, const struc
     return PLATFORM_CALL(ppoll(fds, count, timeout, signals));
 }
 
-PLATFORM_INLINE int platform_epoll_create(void) {
+static inline int platform_epoll_create(void) {
     return platform_above_streams(PLATFORM_CALL(epoll_create1(EPOLL_CLOEXEC)));
 }
 

@@ -45,7 +45,7 @@ final class SelectorEngine: @unchecked Sendable {
     ///   whose fork was not noticed.
     @usableFromInline
     func lock() throws(SelectorError) {
-        try ask { () throws(SystemError) in _ = try core.faceGate.lock() }
+        try ask { () throws(SystemError) in try core.faceGate.lock() }
     }
 
     @usableFromInline

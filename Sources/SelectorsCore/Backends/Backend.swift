@@ -78,6 +78,7 @@ enum Backend {
         }
     }
 
+    @inline(never)
     func reset(afterFork: Bool, place: PlaceDescriptor) throws(SystemError) {
         switch self {
         case .epoll(let backend): try backend.pointee.reset(afterFork: afterFork, place: place)
@@ -130,14 +131,14 @@ enum Backend {
         }
     }
 
-    /// The negative errno value of a plain wait that has failed.
-    ///
-    /// - Parameter saved: What errno was before, and is again afterwards.
+    /// Gives the negative errno value of a plain wait that has failed; errno is as `saved` again.
+    @inline(never)
     func explain(_ result: Int32, errno saved: Int32) -> Int32 {
         guard case .epoll(let backend) = self else { return result }
         return backend.pointee.explain(platform_failure(saved))
     }
 
+    @inline(never)
     func fileno() throws(SystemError) -> Int32? {
         switch self {
         case .epoll(let backend): try backend.pointee.fileno()
@@ -147,6 +148,7 @@ enum Backend {
         }
     }
 
+    @inline(never)
     func leaveToParent() {
         if case .epoll(let backend) = self { backend.pointee.leaveToParent() }
     }
@@ -160,6 +162,7 @@ enum Backend {
     }
 
     /// Frees all that the backend holds, and itself.
+    @inline(never)
     func close() {
         switch self {
         case .epoll(let backend):

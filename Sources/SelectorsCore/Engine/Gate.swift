@@ -169,9 +169,12 @@ package struct Gate {
     /// How many bytes a gate takes beside its word.
     static let stateSize = (MemoryLayout<State>.stride + 63) / 64 * 64
 
-    /// Makes a gate at a place in memory of `platform_map`, behind what is wiped.
+    /// Makes a gate.
     ///
-    /// - Parameter isShared: Several threads may wait in the kernel at once.
+    /// - Parameters:
+    ///   - place: In memory of `platform_map`, behind what is wiped.
+    ///   - isShared: Several threads may wait in the kernel at once.
+    /// - Returns: The gate.
     static func make(at place: UnsafeMutableRawPointer, isShared: Bool = false) -> Gate {
         let state = place.bindMemory(to: State.self, capacity: 1)
         state.initialize(to: State(isShared: isShared))
@@ -213,12 +216,13 @@ package struct Gate {
         return true
     }
 
-    /// Gives the lock back and leaves bits in its place, if nobody else is here.
+    /// Gives the lock back, if nobody else is here; see ``unlock(attention:)``.
     @inline(__always)
-    func tryUnlock() -> Bool {
+    func tryUnlock(attention: Bool = false) -> Bool {
         clearOwner()
+        let free = attention ? Word.live | Word.attention : Word.live
         return word.pointee.compareExchange(
-            expected: Word.live | Word.locked, desired: Word.live, ordering: .releasing
+            expected: Word.live | Word.locked, desired: free, ordering: .releasing
         ).exchanged
     }
 
@@ -249,9 +253,13 @@ package struct Gate {
     /// - Throws: `EDEADLK` where this thread holds it already: a backend's function has called back;
     ///   `ECANCELED` in a child whose fork was not noticed.
     @inline(__always)
-    @discardableResult
-    package func lock() throws(SystemError) -> Bool {
-        let before = word.pointee.load(ordering: .relaxed)
+    func lockAndLook() throws(SystemError) -> Bool {
+        let (isTaken, before) = word.pointee.compareExchange(
+            expected: Word.live, desired: Word.live | Word.locked, ordering: .acquiring)
+        if isTaken {
+            setOwner()
+            return false
+        }
         if before & (Word.live | Word.locked | Word.queued) == Word.live
             && word.pointee.compareExchange(
                 expected: before, desired: before & ~Word.attention | Word.locked,
@@ -259,10 +267,16 @@ package struct Gate {
             ).exchanged
         {
             setOwner()
-            return before != Word.live
+            return true
         }
         try acquire(counted: Word.entered)
         return true
+    }
+
+    /// Takes the lock; see ``lockAndLook()``.
+    @inline(never)
+    package func lock() throws(SystemError) {
+        _ = try lockAndLook()
     }
 
     /// Gives the lock back.
@@ -270,7 +284,7 @@ package struct Gate {
     /// - Parameter attention: Whether the next select has something to see to.
     @inline(__always)
     package func unlock(attention: Bool = false) {
-        if attention || !tryUnlock() { release(attention: attention, becoming: 0) }
+        if !tryUnlock(attention: attention) { release(attention: attention, becoming: 0) }
     }
 
     // MARK: Waiting in the kernel
@@ -331,9 +345,9 @@ package struct Gate {
         try acquire(counted: Word.waiting)
     }
 
-    /// Whether the holder of the lock may begin to wait.
+    /// Tells whether the holder of the lock may begin to wait.
     ///
-    /// - Parameter hasTurn: It has slept for it: others who do so came later.
+    /// If it `hasTurn`, it has slept for it, and others who do so came later.
     func mayWait(hasTurn: Bool) -> Bool {
         assert(isOwned)
         let old = word.pointee.load(ordering: .relaxed)

@@ -130,8 +130,13 @@ extension SelectorCore {
             let registration = state.pointee.table.at(fd)
             next = registration.pointee.nextChange
             registration.pointee.flags.remove(.changed)
+            let wanted = registration.pointee.wanted
+            // Even a change that was reversed asks for another edge.
+            if wanted == UInt32(registration.pointee.installed) && wanted & Interest.edge == 0 {
+                continue
+            }
             do throws(SystemError) {
-                try apply(fd, registration.pointee.wanted)
+                try apply(fd, wanted)
             } catch {
                 failure = error
                 noteChange(fd)
@@ -154,8 +159,6 @@ extension SelectorCore {
     private func apply(_ fd: Int32, _ wanted: UInt32) throws(SystemError) {
         let registration = state.pointee.table.at(fd)
         let installed = UInt32(registration.pointee.installed)
-        // Even a change that was reversed asks for another edge.
-        if wanted == installed && wanted & Interest.edge == 0 { return }
         if wanted == 0 { return installed == SelectorCore.spent ? () : unwatch(fd) }
         if installed == 0 { return try watchAgain(fd, wanted) }
         let mask = backendMask(wanted)

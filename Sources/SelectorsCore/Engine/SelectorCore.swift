@@ -164,7 +164,7 @@ package struct SelectorCore: @unchecked Sendable {
     }
 
     private func unlockNew() {
-        _ = try? gate.lock()
+        try? gate.lock()
         unlock()
     }
 
@@ -305,14 +305,19 @@ package struct SelectorCore: @unchecked Sendable {
     /// Takes the lock at a moment at which the set may be changed.
     @inline(__always)
     func lockForChange() throws(SystemError) {
-        if try gate.lock() { try makeRoomForChange() }
+        guard try gate.lockAndLook() else { return }
+        if !duties.isDisjoint(with: .ended)
+            || gate.isWaiting && !state.pointee.capabilities.contains(.concurrent)
+        {
+            try makeRoomForChange()
+        }
     }
 
     @inline(never)
     private func makeRoomForChange() throws(SystemError) {
         do throws(SystemError) {
             try checkUsable()
-            if !state.pointee.capabilities.contains(.concurrent) { try evacuate() }
+            try evacuate()
         } catch {
             unlock()
             throw error

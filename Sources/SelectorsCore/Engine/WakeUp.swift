@@ -27,9 +27,8 @@ struct WakeUp: ~Copyable {
         static let writing: UInt32 = 4
     }
 
-    /// Opens the descriptor.
-    ///
-    /// - Parameter isEdge: The backend reports each write once.
+    /// Opens the descriptor, for a backend that reports each write once (`isEdge`), or as long as
+    /// nobody reads.
     static func open(isEdge: Bool) throws(SystemError) -> WakeUp {
         WakeUp(fd: try check(platform_wakeup_open()), isEdge: isEdge)
     }

@@ -60,7 +60,7 @@ package struct BackendRegistry {
     ) throws(Failure) -> Result {
         if !state.pointee.gate.isOwned {
             // It fails in a child whose fork was not noticed, where nobody else is.
-            _ = try? state.pointee.gate.lock()
+            try? state.pointee.gate.lock()
         }
         state.pointee.depth += 1
         defer {

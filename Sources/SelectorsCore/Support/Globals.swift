@@ -1,7 +1,9 @@
 import CSelectorsPlatform
 
-/// What exists once in the process: made when the library is loaded, so that no call and no fork ever
-/// meets it half made. Nothing global of this library is made later.
+/// What exists once in the process.
+///
+/// It is made when the library is loaded, so that no call and no fork ever meets it half made. Nothing
+/// global of this library is made later.
 struct Globals: ~Copyable {
     var registry: BackendRegistry.State
     var forks: Forks.State

@@ -57,6 +57,7 @@ package enum LastError {
     }
 
     /// Keeps the system's words for an error, and gives it back.
+    @inline(never)
     @discardableResult
     package static func record(_ error: SystemError) -> SystemError {
         if error.code == EPROTO && isBreachTold { return error }
