@@ -19,14 +19,14 @@
 
 enum { REQUEST = 64 }; /* bytes */
 
-static int command; /* this end of what connects the two processes */
+int command; /* this end of what connects the two processes */
 static int *connections;
 static int connection_count;
 static long requests; /* answered since the start of the round */
 static char buffer[65536];
 
 /* Forks; the child is to end with its parent. Returns true in the child. */
-static bool fork_peer(void) {
+bool fork_peer(void) {
     int ends[2];
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
         die_errno("socketpair");
