@@ -51,6 +51,10 @@ static double now(clockid_t clock) {
     return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
+double wall_time(void) {
+    return now(CLOCK_MONOTONIC);
+}
+
 /* Of all threads, those that have ended included. */
 static long context_switches(void) {
     struct rusage usage;
@@ -70,6 +74,8 @@ static void run_round(const struct workload *workload, long loops) {
     alarm(0);
     if (workload->measure == HEAP_BYTES)
         sum = set_up_bytes;
+    else if (workload->measure == LATENCY)
+        sum = latency_ns;
     printf("%.17g %.17g %ld %ld\n", sum, operations, allocated, switches);
     fflush(stdout);
 }

@@ -12,6 +12,7 @@
 enum measure {
     CPU_TIME,  /* of this process: it never sleeps, or its sleep is not what is asked for */
     WALL_TIME, /* two that wait for each other */
+    LATENCY,   /* what the workload itself has measured, in latency_ns */
     HEAP_BYTES /* what the set-up took, each time the same */
 };
 
@@ -36,6 +37,9 @@ extern const int workload_count;
 /* The one that competes. */
 extern const struct contestant *contestant;
 
+/* Of compete.c: ns of the monotonic clock. */
+double wall_time(void);
+
 /* Of peers.c, for pool.c: forks, and true in the child; what connects the two processes. */
 bool fork_peer(void);
 extern int command;
@@ -50,7 +54,10 @@ double run_echo(long loops);
 void set_up_wake(int registered, int ready);
 double run_wake(long loops);
 double run_wake_pending(long loops);
+void set_up_wake_blocked(int registered, int ready);
+double run_wake_blocked(long loops);
 void tear_down_wake(void);
+extern double latency_ns; /* the sum of a round */
 
 /* Those of pool.c. */
 enum { POOL_THREADS = 32 };

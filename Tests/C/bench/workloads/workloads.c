@@ -161,6 +161,8 @@ const struct workload workloads[] = {
     {"ping_pong", WALL_TIME, false, 1, 0, set_up_ping_pong, run_ping_pong, NULL, prepare_ping_pong},
     {"wake", WALL_TIME, true, 1, 0, set_up_wake, run_wake, tear_down_wake, NULL},
     {"wake_pending", CPU_TIME, true, 1, 0, set_up_wake, run_wake_pending, tear_down_wake, NULL},
+    {"wake_blocked", LATENCY, true, 1, 0, set_up_wake_blocked, run_wake_blocked, tear_down_wake,
+     NULL},
     {"pool", CPU_TIME, false, 1, 1, set_up_pool, run_pool, tear_down_pool, prepare_pool},
     {"pool_apart", CPU_TIME, false, 1, POOL_THREADS, set_up_pool_apart, run_pool, tear_down_pool,
      prepare_pool},
