@@ -11,7 +11,7 @@ c_tests := conformance plugins_test allocations
 fuzz_targets := backend_list calls
 replays := $(addprefix $(BUILD)/replay_,$(fuzz_targets))
 
-.PHONY: check programs bench instructions faults model stress fuzz fuzz-library
+.PHONY: check programs bench instructions pool faults model stress fuzz fuzz-library
 
 all: $(addprefix $(BUILD)/,stress $(c_tests)) $(replays)
 

@@ -98,6 +98,11 @@ class Ring:
         return seen
 
 
+def context_switches():
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_nvcsw + usage.ru_nivcsw
+
+
 def say(line):
     print(line, flush=True)
 
@@ -119,11 +124,13 @@ def main():
     say("ready")
     for line in sys.stdin:
         signal.alarm(PATIENCE)
+        switches = context_switches()
         began = time.process_time_ns()
         operations = run(int(line))
         total = time.process_time_ns() - began
+        switches = context_switches() - switches
         signal.alarm(0)
-        say(f"{subject.size if workload == 'bytes' else total} {operations} 0")
+        say(f"{subject.size if workload == 'bytes' else total} {operations} 0 {switches}")
 
 
 main()

@@ -1,13 +1,15 @@
 /*
  * Runs the contestants of the benchmark against each other, and prints and stores what they took.
  *
- *     driver quick|full CSV 'NAME: COMMAND' ...
+ *     driver quick|full|pool CSV 'NAME: COMMAND' ...
  *
  * All of them are started for each workload, set it up and then run it in turns, round by round:
  * what else the machine does then falls on all alike. That is done several times, since which memory
  * a process is given also makes a difference. A figure is the median of all rounds; a ratio is the
  * median of the ratios in each round. "raw X" is the floor of those whose names end in X, the first
- * contestant of all others. "-" is what a contestant cannot do.
+ * contestant of all others, and of those whose floor cannot do it. "-" is what a contestant cannot do;
+ * one that can do nothing of a table has no row there. With "pool", only pools of threads are
+ * measured, and longer.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -34,72 +36,85 @@ struct column {
     bool quick; /* measured also when there is little time */
 };
 
+/* NS_AND_SWITCHES: beside each column is another one, with the context switches. */
+enum unit { NS, NS_AND_SWITCHES, BYTES };
+
 static const struct table {
     const char *title;
-    bool bytes; /* not ns */
+    enum unit unit;
     struct column columns[COLUMNS];
 } tables[] = {
     {"A wait with 1 ready, ns, by the number of registered",
-     false,
+     NS,
      {{"dispatch", 100, 1, "100", true},
       {"dispatch", 300, 1, "300", false},
       {"dispatch", 1000, 1, "1000", true},
       {"dispatch", 3000, 1, "3000", false},
       {"dispatch", 9000, 1, "9000", true}}},
     {"A wait with 1000 registered, ns, by the number of ready",
-     false,
+     NS,
      {{"dispatch", 1000, 10, "10", false},
       {"dispatch", 1000, 65, "65", true},
       {"dispatch", 1000, 300, "300", false},
       {"dispatch", 1000, 1000, "1000", false}}},
     {"A wait with 9000 registered, ns, by the number of ready",
-     false,
+     NS,
      {{"dispatch", 9000, 10, "10", false},
       {"dispatch", 9000, 100, "100", true},
       {"dispatch", 9000, 1000, "1000", false},
       {"dispatch", 9000, 3000, "3000", false},
       {"dispatch", 9000, 9000, "9000", false}}},
     {"Changes, 1000 registered, ns",
-     false,
+     NS,
      {{"register", 1000, 1, "register + unregister", true},
       {"register_wait", 1000, 1, "with a wait after each", false},
       {"modify", 1000, 1, "modify, no change", false},
       {"toggle", 1000, 1, "200 modifies, wait", true}}},
     {"Wake-up, ns",
-     false,
-     {{"wake_pending", 1, 0, "one is pending", true}, {"wake", 1, 0, "latency", true}}},
+     NS,
+     {{"wake_pending", 1, 0, "one is pending", true},
+      {"wake", 1, 0, "latency", true},
+      {"wake_blocked", 1, 0, "of a blocked wait", true}}},
     {"Traffic, ns",
-     false,
+     NS,
      {{"echo", 100, 0, "echo, CPU a request", true},
       {"ping_pong", 1, 0, "ping-pong", false},
       {"ring", 1000, 1, "1 token in a ring", false},
       {"ring", 1000, 100, "100 tokens in a ring", true}}},
+    {"A pool of 32 threads in one set, ns of CPU an event, by the number of ready",
+     NS_AND_SWITCHES,
+     {{"pool", 64, 1, "1", true}, {"pool", 64, 8, "8", true}}},
+    {"The same with a set for each thread",
+     NS_AND_SWITCHES,
+     {{"pool_apart", 64, 1, "1", false}, {"pool_apart", 64, 8, "8", true}}},
     {"Memory, bytes a descriptor",
-     true,
+     BYTES,
      {{"bytes", 1000, 1, "1000 registered", true}, {"bytes", 9000, 1, "9000 registered", true}}},
 };
 
 enum { TABLES = sizeof tables / sizeof tables[0] };
 
 static const struct effort {
-    bool quick;
+    const char *name;
     int starts, rounds; /* so many rounds after each start */
     double round_ns;    /* what a round should take */
-} quick = {true, 3, 5, 3e6}, full = {false, 6, 9, 6e6}, once = {false, 1, 1, 0};
+} efforts[] = {{"quick", 3, 5, 3e6}, {"full", 6, 9, 6e6}, {"pool", 4, 8, 30e6}},
+  once = {"once", 1, 1, 0};
 
 struct contestant {
     const char *name, *command;
-    int floor; /* the contestant that its ratio is to */
+    int floor; /* the raw loop over the same facility */
     pid_t child;
     FILE *to, *from; /* NULL: it cannot do this */
     long loops;      /* in a round */
     double values[MOST_ROUNDS], ratios[MOST_ROUNDS], raw_ratios[MOST_ROUNDS];
+    double switches[MOST_ROUNDS];
     double allocations, operations; /* in all rounds */
 };
 
 static struct contestant contestants[MOST_CONTESTANTS];
 static int contestant_count;
-static const struct effort *effort = &full;
+static const struct effort *effort;
 static FILE *csv;
 static struct timespec began;
 
@@ -178,15 +193,17 @@ static void stop(struct contestant *contestant, const struct column *column) {
         fail("%s has failed at the end of %s", contestant->name, column->workload);
 }
 
-/* Lets it run so many loops, and returns what all of them took. */
-static double run(struct contestant *contestant, long loops, double *value) {
+/* Lets it run so many loops, and returns what all of them took. Stores what an operation did. */
+static double run(struct contestant *contestant, long loops, double *value, double *switches) {
     double sum, operations;
-    long allocations;
+    long allocations, switched;
     fprintf(contestant->to, "%ld\n", loops);
     fflush(contestant->to);
-    if (fscanf(contestant->from, "%lf %lf %ld", &sum, &operations, &allocations) != 3)
+    if (fscanf(contestant->from, "%lf %lf %ld %ld", &sum, &operations, &allocations, &switched) !=
+        4)
         fail("%s has failed", contestant->name);
     *value = sum / operations;
+    *switches = (double)switched / operations;
     contestant->operations += operations;
     contestant->allocations += (double)allocations;
     return sum;
@@ -197,9 +214,10 @@ static double run(struct contestant *contestant, long loops, double *value) {
  * time is slow, and so is a lone loop with all that belongs to a round.
  */
 static void calibrate(struct contestant *contestant, double round_ns) {
-    double unused, allocations = contestant->allocations, operations = contestant->operations;
+    double allocations = contestant->allocations, operations = contestant->operations;
+    double value, switches; /* not used */
     for (int step = 0; step < 5; step++) {
-        double factor = round_ns / run(contestant, contestant->loops, &unused);
+        double factor = round_ns / run(contestant, contestant->loops, &value, &switches);
         factor = factor > 64 ? 64 : factor;
         contestant->loops = (long)((double)contestant->loops * factor);
         if (contestant->loops < 1)
@@ -209,16 +227,22 @@ static void calibrate(struct contestant *contestant, double round_ns) {
     contestant->operations = operations;
 }
 
+/* The contestant that its ratio is to: the first one where the floor cannot do this. */
+static int floor_of(const struct contestant *contestant) {
+    return contestants[contestant->floor].to == NULL ? 0 : contestant->floor;
+}
+
 static void run_round(int round) {
     for (int i = 0; i < contestant_count; i++) {
         struct contestant *contestant = &contestants[(i + round) % contestant_count];
         if (contestant->to != NULL)
-            run(contestant, contestant->loops, &contestant->values[round]);
+            run(contestant, contestant->loops, &contestant->values[round],
+                &contestant->switches[round]);
     }
     for (int i = 0; i < contestant_count; i++) {
         struct contestant *contestant = &contestants[i];
         contestant->ratios[round] =
-            contestant->values[round] / contestants[contestant->floor].values[round];
+            contestant->values[round] / contestants[floor_of(contestant)].values[round];
         contestant->raw_ratios[round] = contestant->values[round] / contestants[0].values[round];
     }
 }
@@ -255,28 +279,36 @@ static void quartiles(double *values, int count, double result[3]) {
 /* What a table says of one contestant and column. */
 struct cell {
     bool there;
-    double value, spread, ratio;
+    bool time; /* it has a ratio */
+    double value, spread, ratio, switches;
 };
 
-static struct cell evaluate(struct contestant *contestant, const struct column *column, bool bytes,
-                            int rounds) {
-    double values[3], ratios[3], raw_ratios[3];
+static struct cell evaluate(struct contestant *contestant, const struct column *column,
+                            enum unit unit, int rounds) {
+    double values[3], ratios[3], raw_ratios[3], switches[3];
     if (contestant->to == NULL)
         return (struct cell){.there = false};
     quartiles(contestant->values, rounds, values);
     quartiles(contestant->ratios, rounds, ratios);
     quartiles(contestant->raw_ratios, rounds, raw_ratios);
-    fprintf(csv, "%s,%d,%d,%s,%s,%.6g,%.6g,%.6g,%s,%.5g,%.5g,%.5g,%.5g,%.5g\n", column->workload,
-            column->registered, column->ready, contestant->name, bytes ? "bytes" : "ns", values[1],
-            values[0], values[2], contestants[contestant->floor].name, ratios[1], ratios[0],
-            ratios[2], raw_ratios[1], contestant->allocations / contestant->operations);
-    return (struct cell){true, values[1], (values[2] - values[0]) / 2 / values[1] * 100, ratios[1]};
+    quartiles(contestant->switches, rounds, switches);
+    fprintf(csv, "%s,%d,%d,%s,%s,%.6g,%.6g,%.6g,%s,%.5g,%.5g,%.5g,%.5g,%.5g,%.5g\n",
+            column->workload, column->registered, column->ready, contestant->name,
+            unit == BYTES ? "bytes" : "ns", values[1], values[0], values[2],
+            contestants[floor_of(contestant)].name, ratios[1], ratios[0], ratios[2], raw_ratios[1],
+            contestant->allocations / contestant->operations, switches[1]);
+    return (struct cell){.there = true,
+                         .time = unit != BYTES,
+                         .value = values[1],
+                         .spread = (values[2] - values[0]) / 2 / values[1] * 100,
+                         .ratio = ratios[1],
+                         .switches = switches[1]};
 }
 
-static void print_cell(struct cell cell, bool bytes) {
+static void print_cell(struct cell cell) {
     if (!cell.there)
         printf("  %24s", "-");
-    else if (bytes)
+    else if (!cell.time)
         printf("  %24.1f", cell.value);
     else
         printf("  %10.*f ±%3.0f%% %6.*fx", cell.value < 1000, cell.value, cell.spread,
@@ -284,15 +316,15 @@ static void print_cell(struct cell cell, bool bytes) {
 }
 
 /* Measures one column and stores its cells, one for each contestant. */
-static void run_column(const struct column *column, bool bytes, struct cell *cells) {
+static void run_column(const struct column *column, enum unit unit, struct cell *cells) {
     struct timespec now;
-    const struct effort *spent = bytes ? &once : effort;
+    const struct effort *spent = unit == BYTES ? &once : effort;
     clock_gettime(CLOCK_MONOTONIC, &now);
     fprintf(stderr, "%4ld s  %s: %d registered, %d ready\n", (long)(now.tv_sec - began.tv_sec),
             column->workload, column->registered, column->ready);
     compete(column, spent);
     for (int i = 0; i < contestant_count; i++)
-        cells[i] = evaluate(&contestants[i], column, bytes, spent->starts * spent->rounds);
+        cells[i] = evaluate(&contestants[i], column, unit, spent->starts * spent->rounds);
 }
 
 static void run_table(const struct table *table) {
@@ -300,44 +332,59 @@ static void run_table(const struct table *table) {
     const char *heads[COLUMNS];
     int columns = 0;
     for (int i = 0; i < COLUMNS && table->columns[i].workload != NULL; i++) {
-        if (effort->quick && !table->columns[i].quick)
+        if (strcmp(effort->name, "quick") == 0 && !table->columns[i].quick)
             continue;
-        run_column(&table->columns[i], table->bytes, cells[columns]);
+        run_column(&table->columns[i], table->unit, cells[columns]);
         heads[columns++] = table->columns[i].head;
+        if (table->unit != NS_AND_SWITCHES)
+            continue;
+        for (int j = 0; j < contestant_count; j++) {
+            struct cell cell = cells[columns - 1][j];
+            cells[columns][j] = (struct cell){.there = cell.there, .value = cell.switches};
+        }
+        heads[columns++] = "switches";
     }
     printf("\n%s\n\n%-18s", table->title, "");
     for (int i = 0; i < columns; i++)
         printf("  %24s", heads[i]);
     putchar('\n');
     for (int i = 0; i < contestant_count; i++) {
+        bool some = false;
+        for (int j = 0; j < columns; j++)
+            some = some || cells[j][i].there;
+        if (!some)
+            continue;
         printf("%-18s", contestants[i].name);
         for (int j = 0; j < columns; j++)
-            print_cell(cells[j][i], table->bytes);
+            print_cell(cells[j][i]);
         putchar('\n');
     }
     fflush(stdout);
 }
 
 int main(int argc, char **argv) {
-    if (argc < 4 || (strcmp(argv[1], "quick") != 0 && strcmp(argv[1], "full") != 0)) {
-        fprintf(stderr, "usage: driver quick|full CSV 'NAME: COMMAND' ...\n");
+    for (size_t i = 0; argc > 3 && i < sizeof efforts / sizeof efforts[0]; i++)
+        if (strcmp(argv[1], efforts[i].name) == 0)
+            effort = &efforts[i];
+    if (effort == NULL) {
+        fprintf(stderr, "usage: driver quick|full|pool CSV 'NAME: COMMAND' ...\n");
         return 2;
     }
-    if (strcmp(argv[1], "quick") == 0)
-        effort = &quick;
     signal(SIGPIPE, SIG_IGN);
     clock_gettime(CLOCK_MONOTONIC, &began);
     read_contestants(argv + 3);
     if ((csv = fopen(argv[2], "we")) == NULL)
         fail("%s: %s", argv[2], strerror(errno));
     fputs("workload,registered,ready,contestant,unit,median,lower_quartile,upper_quartile,floor,"
-          "ratio,ratio_lower_quartile,ratio_upper_quartile,ratio_to_first,allocations\n",
+          "ratio,ratio_lower_quartile,ratio_upper_quartile,ratio_to_first,allocations,switches\n",
           csv);
     printf(
         "Medians of %d rounds, half the distance of their quartiles, ratio to the raw loop over\n"
         "the same facility, or over epoll.\n",
         effort->starts * effort->rounds);
+    bool pools = strcmp(effort->name, "pool") == 0;
     for (int i = 0; i < TABLES; i++)
-        run_table(&tables[i]);
+        if (!pools || tables[i].unit == NS_AND_SWITCHES)
+            run_table(&tables[i]);
     return fclose(csv) == 0 ? 0 : 1;
 }

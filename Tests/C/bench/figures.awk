@@ -23,6 +23,8 @@ NR > 1 {
     unit[key] = $5
     median[key] = $6
     ratio[key] = $10
+    ratio_low[key] = $11
     ratio_to_first[key] = $13
     allocated[key] = $14
+    switches[key] = $15
 }

@@ -84,7 +84,7 @@ static void wake_up(void) {
 }
 
 int main(int argc, char **argv) {
-    static const struct contestant raw_poll = {open_set,  close_set,       add_fd, modify_fd,
-                                               remove_fd, wait_for_events, wake_up};
+    static const struct contestant raw_poll = {open_set,  close_set,       add_fd,  modify_fd,
+                                               remove_fd, wait_for_events, wake_up, NULL};
     return compete(&raw_poll, argc, argv);
 }

@@ -110,7 +110,7 @@ static void wake_up(void) {
 }
 
 int main(int argc, char **argv) {
-    static const struct contestant raw_select = {open_set,  close_set,       add_fd, modify_fd,
-                                                 remove_fd, wait_for_events, wake_up};
+    static const struct contestant raw_select = {open_set,  close_set,       add_fd,  modify_fd,
+                                                 remove_fd, wait_for_events, wake_up, NULL};
     return compete(&raw_select, argc, argv);
 }

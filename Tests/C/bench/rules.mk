@@ -54,6 +54,11 @@ bench: $(bench_programs) $(bench_bin)/driver bench-swift
 	@sh $(tests)/bench/bench.sh $(if $(QUICK),quick,full) $(bin)/bench/driver $(bench_results) \
 	    $(bench_contestants)
 
+# A pool of threads alone, on epoll, held to limits.
+pool: $(bench_bin)/raw_epoll $(bench_bin)/selectors $(bench_bin)/driver
+	@mkdir -p $(bench_results)
+	@sh $(tests)/bench/pool.sh $(bin)/bench $(bench_results) $(tests)/bench/limits
+
 instructions: $(bench_bin)/raw_epoll $(bench_bin)/selectors bench-swift
 	@sh $(tests)/bench/instructions.sh $(bin)/bench $(tests)/bench/limits \
 	    $(if $(bench_swift),$(bench_swift_bin))

@@ -3,6 +3,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
+#include <stdlib.h>
+
 #include "selectors.h"
 #include "workloads/contestant.h"
 
@@ -48,8 +50,44 @@ static void wake_up(void) {
     check(sel_wakeup(selector));
 }
 
+/* The pool: selectors with one-shot registrations. */
+
+static sel_selector **pool_sets;
+static int pool_set_count;
+
+static void open_pool(const char *argument, int sets) {
+    if ((pool_sets = calloc((size_t)sets, sizeof *pool_sets)) == NULL)
+        die_errno("memory");
+    for (; pool_set_count < sets; pool_set_count++)
+        check(sel_open(&pool_sets[pool_set_count], argument));
+}
+
+static void close_pool(void) {
+    for (int set = 0; set < pool_set_count; set++)
+        check(sel_close(pool_sets[set]));
+    free(pool_sets);
+}
+
+static void add_to_pool(int set, int fd, bool once, void *data) {
+    check(sel_register(pool_sets[set], fd, once ? SEL_READ | SEL_ONESHOT : SEL_READ, data));
+}
+
+static void arm_in_pool(int set, int fd, void *data) {
+    check(sel_modify(pool_sets[set], fd, SEL_READ | SEL_ONESHOT, data));
+}
+
+static void *wait_in_pool(int set) {
+    sel_event event;
+    int count = sel_select(pool_sets[set], &event, 1, SEL_FOREVER);
+    check(count);
+    if (count == 0)
+        die("a wait without end has ended");
+    return event.key.data;
+}
+
 int main(int argc, char **argv) {
-    static const struct contestant selectors = {open_set,  close_set,       add_fd, modify_fd,
-                                                remove_fd, wait_for_events, wake_up};
+    static const struct pool pool = {open_pool, close_pool, add_to_pool, arm_in_pool, wait_in_pool};
+    static const struct contestant selectors = {open_set,  close_set,       add_fd,  modify_fd,
+                                                remove_fd, wait_for_events, wake_up, &pool};
     return compete(&selectors, argc, argv);
 }

@@ -26,6 +26,11 @@ END {
     judge("epoll, 200 modifies + wait", ratio[row("toggle", 1000, 1, c)], 0.03, "x")
     judge("wake-up with one pending, ns", median[row("wake_pending", 1, 0, c)], 5, " ")
     judge("epoll, bytes for each of 9000 descriptors", median[row("bytes", 9000, 1, c)], 40, " ")
+    for (ready = 1; ready <= 8; ready += 7) {
+        pool = row("pool", 64, ready, c)
+        judge("epoll, pool with " ready " ready, CPU", ratio[pool], 1.20, "x")
+        judge("epoll, pool with " ready " ready, switches", switches[pool], 4, " ")
+    }
     judge("poll, the worst of all waits", worst("selectors poll"), 1.05, "x")
     judge("select, the worst of all waits", worst("selectors select"), 1.05, "x")
     for (key in allocated)

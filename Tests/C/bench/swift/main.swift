@@ -75,6 +75,6 @@ private func wakeUp() {
 
 private var face = contestant(
     open: openSet, close: closeSet, add: add, modify: modify, remove: remove, wait: waitForArray,
-    wakeup: wakeUp)
+    wakeup: wakeUp, pool: nil)
 if CommandLine.arguments.dropFirst().first == "list" { face.wait = waitForList }
 exit(compete(&face, CommandLine.argc, CommandLine.unsafeArgv))

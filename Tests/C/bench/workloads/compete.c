@@ -51,18 +51,32 @@ static double now(clockid_t clock) {
     return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
 }
 
+double wall_time(void) {
+    return now(CLOCK_MONOTONIC);
+}
+
+/* Of all threads, those that have ended included. */
+static long context_switches(void) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_nvcsw + usage.ru_nivcsw;
+}
+
 static void run_round(const struct workload *workload, long loops) {
     clockid_t clock = workload->measure == WALL_TIME ? CLOCK_MONOTONIC : CLOCK_PROCESS_CPUTIME_ID;
     alarm(PATIENCE);
-    long allocated = allocations();
+    long allocated = allocations(), switches = context_switches();
     double began = now(clock);
     double operations = workload->run(loops);
     double sum = now(clock) - began;
     allocated = allocations() - allocated;
+    switches = context_switches() - switches;
     alarm(0);
     if (workload->measure == HEAP_BYTES)
         sum = set_up_bytes;
-    printf("%.17g %.17g %ld\n", sum, operations, allocated);
+    else if (workload->measure == LATENCY)
+        sum = latency_ns;
+    printf("%.17g %.17g %ld %ld\n", sum, operations, allocated, switches);
     fflush(stdout);
 }
 
@@ -92,13 +106,20 @@ int compete(const struct contestant *own, int argc, char **argv) {
         puts("- it has no wake-up");
         return 0;
     }
-    if (!raise_limit((long)registered * workload->per_file)) {
+    if (workload->sets > 0 && own->pool == NULL) {
+        puts("- it has nothing that threads may share");
+        return 0;
+    }
+    if (!raise_limit((long)registered * workload->per_file + workload->sets)) {
         puts("- the limit of open files (ulimit -Hn) is too low");
         return 0;
     }
     if (workload->prepare != NULL)
         workload->prepare(registered);
-    own->open(argv[1], workload->wakes);
+    if (workload->sets > 0)
+        own->pool->open(argv[1], workload->sets);
+    else
+        own->open(argv[1], workload->wakes);
     workload->set_up(registered, ready);
     if (argc == 6) {
         run_round(workload, atol(argv[5]));
@@ -110,6 +131,9 @@ int compete(const struct contestant *own, int argc, char **argv) {
     }
     if (workload->tear_down != NULL)
         workload->tear_down();
-    own->close();
+    if (workload->sets > 0)
+        own->pool->close();
+    else
+        own->close();
     return 0;
 }

@@ -19,6 +19,20 @@ enum { BENCH_READ = 1, BENCH_WRITE = 2 };
 /* The room for events of a contestant with an array of its own: more than are ever ready. */
 enum { MOST_EVENTS = 16384 };
 
+/*
+ * Sets, by number, for a pool of threads: any number of them may wait in one set at once. Whatever
+ * fails ends the program, as below.
+ */
+struct pool {
+    void (*open)(const char *argument, int sets);
+    void (*close)(void);
+    /* For reading; once: after an event there is no other until arm is called. */
+    void (*add)(int set, int fd, bool once, void *data);
+    void (*arm)(int set, int fd, void *data);
+    /* Waits for one event and returns its data. */
+    void *(*wait)(int set);
+};
+
 /* Whatever fails ends the program, by die(). */
 struct contestant {
     /* argument is the first one of the program; threads: wakeup will be called by another one. */
@@ -31,6 +45,8 @@ struct contestant {
     void (*wait)(void);
     /* Ends the wait that goes on, or the next one. NULL: there is no such thing. */
     void (*wakeup)(void);
+    /* NULL: there is no such thing. Not used together with the others. */
+    const struct pool *pool;
 };
 
 /* Set by the workload. */
@@ -48,7 +64,8 @@ static inline void call_on_event(void *data, unsigned events) {
  *     PROGRAM ARGUMENT WORKLOAD REGISTERED READY LOOPS    one round, for an instruction counter
  *
  * It says "ready", or "-" and why this cannot be; then of each round the sum of what was measured
- * (ns or bytes), the number of operations, and how often memory was allocated.
+ * (ns or bytes), the number of operations, how often memory was allocated, and the number of context
+ * switches.
  */
 int compete(const struct contestant *contestant, int argc, char **argv);
 

@@ -1,5 +1,5 @@
 /*
- * The workloads of one process; those with a second one or a thread are in peers.c.
+ * The workloads of one process; those with a second one or threads are in peers.c and pool.c.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -150,17 +150,22 @@ static double run_ring(long loops) {
 }
 
 const struct workload workloads[] = {
-    {"dispatch", CPU_TIME, false, 1, set_up_events, run_dispatch, NULL, NULL},
-    {"register", CPU_TIME, false, 1, set_up_events, run_register, NULL, NULL},
-    {"register_wait", CPU_TIME, false, 1, set_up_events, run_register_wait, NULL, NULL},
-    {"modify", CPU_TIME, false, 1, set_up_events, run_modify, NULL, NULL},
-    {"toggle", CPU_TIME, false, 1, set_up_events, run_toggle, NULL, NULL},
-    {"ring", CPU_TIME, false, 2, set_up_ring, run_ring, NULL, NULL},
-    {"bytes", HEAP_BYTES, false, 1, set_up_events, run_bytes, NULL, NULL},
-    {"echo", CPU_TIME, false, 1, set_up_echo, run_echo, NULL, prepare_echo},
-    {"ping_pong", WALL_TIME, false, 1, set_up_ping_pong, run_ping_pong, NULL, prepare_ping_pong},
-    {"wake", WALL_TIME, true, 1, set_up_wake, run_wake, tear_down_wake, NULL},
-    {"wake_pending", CPU_TIME, true, 1, set_up_wake, run_wake_pending, tear_down_wake, NULL},
+    {"dispatch", CPU_TIME, false, 1, 0, set_up_events, run_dispatch, NULL, NULL},
+    {"register", CPU_TIME, false, 1, 0, set_up_events, run_register, NULL, NULL},
+    {"register_wait", CPU_TIME, false, 1, 0, set_up_events, run_register_wait, NULL, NULL},
+    {"modify", CPU_TIME, false, 1, 0, set_up_events, run_modify, NULL, NULL},
+    {"toggle", CPU_TIME, false, 1, 0, set_up_events, run_toggle, NULL, NULL},
+    {"ring", CPU_TIME, false, 2, 0, set_up_ring, run_ring, NULL, NULL},
+    {"bytes", HEAP_BYTES, false, 1, 0, set_up_events, run_bytes, NULL, NULL},
+    {"echo", CPU_TIME, false, 1, 0, set_up_echo, run_echo, NULL, prepare_echo},
+    {"ping_pong", WALL_TIME, false, 1, 0, set_up_ping_pong, run_ping_pong, NULL, prepare_ping_pong},
+    {"wake", WALL_TIME, true, 1, 0, set_up_wake, run_wake, tear_down_wake, NULL},
+    {"wake_pending", CPU_TIME, true, 1, 0, set_up_wake, run_wake_pending, tear_down_wake, NULL},
+    {"wake_blocked", LATENCY, true, 1, 0, set_up_wake_blocked, run_wake_blocked, tear_down_wake,
+     NULL},
+    {"pool", CPU_TIME, false, 1, 1, set_up_pool, run_pool, tear_down_pool, prepare_pool},
+    {"pool_apart", CPU_TIME, false, 1, POOL_THREADS, set_up_pool_apart, run_pool, tear_down_pool,
+     prepare_pool},
 };
 
 const int workload_count = sizeof workloads / sizeof workloads[0];
