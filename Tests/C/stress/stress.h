@@ -20,7 +20,7 @@
 enum {
     CHANGERS = 4,
     CHANNELS = 6, /* of each */
-    READERS = 2,  /* at most */
+    READERS = 16, /* at most */
     OPENERS = 2,
     BACKLOG = 64 /* bytes that may be outstanding in one channel */
 };
