@@ -135,7 +135,9 @@ sel_backend_event;
  * Threads. Calls of one instance come one at a time, but for add, modify and remove during a wait
  * if the backend has SEL_CAN_CONCURRENT. Different instances may be called at the same time. During
  * sel_plugin(), probe and open other threads wait that open a selector or list backends, so these
- * must not wait for one that does.
+ * must not wait for one that does. A function may fork, and may not be left by longjmp().
+ *
+ * Calls back. A function must not use the selector that it serves: such a call returns -EDEADLK.
  *
  * Descriptors. fd is a number, and not negative. Between an add that succeeded and its remove the
  * number is the backend's to watch, though the file behind it may be closed or replaced by then. It
@@ -143,7 +145,7 @@ sel_backend_event;
  */
 typedef struct sel_backend_ops {
     uint32_t abi;          /* SEL_PLUGIN_ABI */
-    uint32_t size;         /* sizeof(sel_backend_ops) */
+    uint32_t size;         /* sizeof(sel_backend_ops); what later versions add may be missing */
     const char *name;      /* 1 to 32 of a-z, 0-9, _ and -, a letter first; not one that exists */
     int32_t rank;          /* the highest is the default (epoll has 300); 0: chosen by name only */
     uint32_t capabilities; /* SEL_CAN_ bits */
@@ -208,13 +210,23 @@ typedef struct sel_backend_ops {
      * Forgets all descriptors that are watched. After a fork (after_fork is 1, in the child) what is
      * shared with the parent, as the set behind an epoll descriptor, must be left as it is, and
      * another one made. NULL: the library makes another instance and closes this one. Needed if the
-     * backend has descriptors of its own, and keeps their numbers, as by dup3(2): another number may
-     * be one that is watched and was closed meanwhile.
+     * backend has descriptors of its own: a new one must not have a number that is watched, which may
+     * have been closed meanwhile, so keep the number, as by dup3(2), or take another.
+     * No thread is in a wait of the instance.
      */
     int (*reset)(void *instance, int after_fork);
 
     /* Frees the instance. */
     void (*close)(void *instance);
+
+    /*
+     * Since 1.1.0, and may be NULL. Called in the child of a fork, at once, for each instance that the
+     * parent had: closes the descriptors that the instance has, which are the parent's, while their
+     * numbers are sure to name them; a daemon may close all descriptors next and give their numbers to
+     * files of its own. Only async-signal-safe functions may be called. A reset with after_fork 1, or
+     * close, follows.
+     */
+    void (*forked)(void *instance);
 } sel_backend_ops;
 
 /* What the library gives to a plug-in. The table lives forever. */

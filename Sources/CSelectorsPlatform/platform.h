@@ -64,6 +64,11 @@ PLATFORM_INLINE const char *platform_version(void) {
     return SEL_VERSION_STRING;
 }
 
+/* How large a table of a plug-in was in 1.0.0: up to close, which was its last function. */
+PLATFORM_INLINE size_t platform_first_ops_size(void) {
+    return offsetof(sel_backend_ops, forked);
+}
+
 PLATFORM_INLINE int platform_errno(void) {
     return errno;
 }

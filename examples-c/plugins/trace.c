@@ -226,6 +226,12 @@ static int trace_reset(void *instance, int after_fork) {
     return put(trace, result, "", "reset(%s)", after_fork ? "after fork" : "");
 }
 
+/* In a fork's child, at once: nothing is written, for the log may be in the middle of a line. */
+static void trace_forked(void *instance) {
+    struct trace *trace = instance;
+    trace->ops->forked(trace->instance);
+}
+
 static void trace_close(void *instance) {
     struct trace *trace = instance;
     trace->ops->close(trace->instance);
@@ -264,6 +270,7 @@ const sel_backend_ops *sel_plugin(const sel_plugin_host *given) {
         .fileno = trace_fileno,
         .reset = trace_reset,
         .close = trace_close,
+        .forked = trace_forked,
     };
     const char *wanted = read_environment();
     const sel_backend_ops *behind;

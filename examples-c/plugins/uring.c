@@ -39,6 +39,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -66,7 +67,10 @@ struct watch {
 
 /* An instance. What the kernel counts, too, is atomic. */
 struct uring {
-    int fd;
+    int number;   /* what fd is or was */
+    int fd;       /* NONE: in a fork's child, before it has a ring of its own */
+    dev_t device; /* what tells the ring from a file that was given its number */
+    ino_t inode;
     pid_t process;   /* whose ring it is: not that of a fork's child */
     uint64_t thread; /* whose requests they are */
     void *queues;
@@ -329,13 +333,45 @@ static int report(struct uring *uring, sel_backend_event *events, int max) {
 
 /* The backend. */
 
-static int set_up(struct uring *uring) {
+/* Whether the descriptor still names the ring: a program may have closed it. */
+static bool is_intact(const struct uring *uring) {
+    struct stat status;
+    return uring->fd != NONE && fstat(uring->fd, &status) == 0 && status.st_dev == uring->device &&
+           status.st_ino == uring->inode;
+}
+
+static void close_ring(const struct uring *uring) {
+    if (is_intact(uring))
+        close(uring->fd);
+}
+
+/*
+ * Gives a new ring the number of the old one, or one above it that is not watched: one that is may have
+ * been closed. Those of the standard streams stay free.
+ */
+static int place(const struct uring *old, int ring) {
+    int lowest = old == NULL ? 3 : old->number;
+    while (ring >= 0 && (ring < lowest ||
+                         (old != NULL && ring < old->numbers && old->watches[ring].is_watched))) {
+        int moved = fcntl(ring, F_DUPFD_CLOEXEC, ring < lowest ? lowest : ring + 1);
+        close(ring);
+        ring = moved;
+    }
+    return ring;
+}
+
+static int set_up(struct uring *uring, const struct uring *old) {
     struct io_uring_params params = {0};
+    struct stat status;
     int error;
     *uring = (struct uring){.process = getpid(), .first = NONE};
     uring->fd = (int)syscall(SYS_io_uring_setup, ENTRIES, &params); /* exec closes it */
-    if (uring->fd < 0)
+    uring->fd = place(old, uring->fd);
+    if (uring->fd < 0 || fstat(uring->fd, &status) < 0)
         return -errno;
+    uring->number = uring->fd;
+    uring->device = status.st_dev;
+    uring->inode = status.st_ino;
     error = params.features & IORING_FEAT_RSRC_TAGS /* as old as multishot requests */
                 ? map(uring, &params)
                 : -ENOTSUP;
@@ -346,23 +382,24 @@ static int set_up(struct uring *uring) {
 
 /* Ends all requests, but for those of the process that this one was forked from. */
 static void withdraw_all(struct uring *uring) {
-    if (uring->process != getpid())
+    if (uring->process != getpid() || !is_intact(uring))
         return;
     for (int fd = 0; fd < uring->numbers; fd++)
         withdraw(uring, fd);
     submit(uring);
 }
 
-/* Gives back all but the descriptor. */
-static void tear_down(struct uring *uring) {
+static void unmap(struct uring *uring) {
+    if (uring->queues == NULL)
+        return;
     munmap(uring->requests, ENTRIES * sizeof *uring->requests);
     munmap(uring->queues, uring->queues_size);
-    free(uring->watches);
+    uring->queues = NULL;
 }
 
 static int uring_open(void **instance) {
     struct uring *uring = malloc(sizeof *uring);
-    int error = uring == NULL ? -ENOMEM : set_up(uring);
+    int error = uring == NULL ? -ENOMEM : set_up(uring, NULL);
     if (error == 0)
         *instance = uring;
     else
@@ -370,32 +407,40 @@ static int uring_open(void **instance) {
     return error;
 }
 
-/* Has another ring under the old number, since any other may be one that is registered and closed. */
+/* In a fork's child, at once: while the numbers are surely still ours, the parent's ring is let go. */
+static void uring_forked(void *instance) {
+    struct uring *uring = instance;
+    close_ring(uring);
+    unmap(uring);
+    uring->fd = NONE;
+}
+
+/* Takes another ring, under the old number if that is still its own. */
 static int uring_reset(void *instance, int after_fork) {
     struct uring *uring = instance, fresh;
-    int fd = uring->fd, error = set_up(&fresh);
-    (void)after_fork;
+    int error = set_up(&fresh, uring);
+    (void)after_fork; /* withdraw_all() knows */
     if (error != 0)
         return error;
     withdraw_all(uring);
-    if (dup3(fresh.fd, fd, O_CLOEXEC) < 0)
-        error = -errno;
-    close(fresh.fd);
-    tear_down(error == 0 ? uring : &fresh);
-    if (error == 0) {
-        *uring = fresh;
-        uring->fd = fd;
+    if (is_intact(uring) && dup3(fresh.fd, uring->fd, O_CLOEXEC) >= 0) {
+        close(fresh.fd);
+        fresh.fd = fresh.number = uring->fd;
     } else {
-        arm_anew(uring); /* it has changed nothing */
+        close_ring(uring);
     }
-    return error;
+    unmap(uring);
+    free(uring->watches);
+    *uring = fresh;
+    return 0;
 }
 
 static void uring_close(void *instance) {
     struct uring *uring = instance;
     withdraw_all(uring);
-    tear_down(uring);
-    close(uring->fd);
+    close_ring(uring);
+    unmap(uring);
+    free(uring->watches);
     free(uring);
 }
 
@@ -501,6 +546,7 @@ const sel_backend_ops *sel_plugin(const sel_plugin_host *host) {
         .wait = uring_wait,
         .reset = uring_reset,
         .close = uring_close,
+        .forked = uring_forked,
     };
     (void)host;
     return &ops;

@@ -150,7 +150,11 @@ enum Backend {
 
     @inline(never)
     func leaveToParent() {
-        if case .epoll(let backend) = self { backend.pointee.leaveToParent() }
+        switch self {
+        case .epoll(let backend): backend.pointee.leaveToParent()
+        case .plugin(let backend): backend.pointee.leaveToParent()
+        case .poll, .select, .custom: break
+        }
     }
 
     /// Whether a function of somebody else's may run in its calls.

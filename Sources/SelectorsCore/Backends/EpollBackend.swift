@@ -69,6 +69,8 @@ struct EpollBackend: ~Copyable, Facility {
     }
 
     mutating func reset(afterFork: Bool, place: PlaceDescriptor) throws(SystemError) {
+        // A plug-in that was made before 1.1.0 does not pass on what is to be done at once.
+        if afterFork && epfd >= 0 { leaveToParent() }
         let fresh = try check(platform_epoll_create())
         if isOurs(epfd) {
             // The old one may live on in a fork's child, and be reported by the shell.

@@ -89,7 +89,6 @@ enum HostedBackend {
             },
             reset: { instance, afterFork in
                 HostedBackend.call(instance) { backend throws(SystemError) in
-                    if afterFork != 0 { backend.leaveToParent() }
                     try backend.reset(afterFork: afterFork != 0) { fd, _ in fd }
                     return 0
                 }
@@ -99,6 +98,10 @@ enum HostedBackend {
                 let backend = instance.assumingMemoryBound(to: Backend.self)
                 backend.pointee.close()
                 backend.destroy()
+            },
+            forked: { instance in
+                guard let instance else { return }
+                instance.assumingMemoryBound(to: Backend.self).pointee.leaveToParent()
             })
     }
 

@@ -90,8 +90,9 @@ struct PluginBackend: ~Copyable, Facility {
         }
     }
 
-    /// Its reset is told of the fork.
-    func leaveToParent() {}
+    func leaveToParent() {
+        ops.pointee.forked?(instance)
+    }
 
     func close() {
         PluginBackend.close(ops, instance)

@@ -9,8 +9,9 @@ import CSelectorsPlatform
 /// A child of `_Fork` or of bare `clone` is told by the words of the gates, which the kernel has wiped.
 enum Forks {
     struct State: ~Copyable {
-        let gate: Gate
+        /// Guarded by the gate's lock.
         var first: SelectorCore?
+        let gate: Gate
 
         init(gate: Gate) {
             self.gate = gate

@@ -119,9 +119,9 @@ package struct Gate {
     }
 
     /// What stands beside the word; all of it is guarded by the mutex but for the owner.
+    ///
+    /// The first field is, too: the thread sanitizer takes a change of any field for one of the whole.
     struct State: ~Copyable {
-        /// The thread that holds the lock; 0 where there is none, and for a few instructions more.
-        fileprivate let owner = Atomic<UInt>(0)
         fileprivate var mutex = platform_mutex()
         fileprivate var lockers = Sleepers()
         fileprivate var evacuators = Sleepers()
@@ -136,6 +136,8 @@ package struct Gate {
         fileprivate var hold = Hold.none
         /// Several threads may wait in the kernel at once.
         fileprivate let isShared: Bool
+        /// The thread that holds the lock; 0 where there is none, and for a few instructions more.
+        fileprivate let owner = Atomic<UInt>(0)
 
         init(isShared: Bool) {
             self.isShared = isShared

@@ -10,7 +10,13 @@ import CSelectors
 /// It is a reference to memory that was claimed as one piece, so that a lack of it is an error. Its
 /// owner calls ``close()`` and, when no other call can begin any more, ``deallocate()``.
 package struct SelectorCore: @unchecked Sendable {
+    /// All of it is guarded by the gate's lock but for what never changes, and for the wake-up.
+    ///
+    /// The first field is, too: the thread sanitizer takes a change of any field for one of the whole.
     struct State: ~Copyable {
+        /// What select has to see to before it may just wait.
+        var duties: Duties
+
         let backend: Backend
         /// What the backend can do.
         ///
@@ -39,9 +45,6 @@ package struct SelectorCore: @unchecked Sendable {
 
         /// Whether a signal ends a select.
         var isInterruptible = false
-
-        /// What select has to see to before it may just wait.
-        var duties: Duties
 
         /// What has gone wrong with the wake-up during a wait, an errno value; 0: nothing.
         var wakeUpFailure: Int32 = 0

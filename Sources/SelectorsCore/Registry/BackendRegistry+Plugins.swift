@@ -19,7 +19,7 @@ extension BackendRegistry {
                 ENOTSUP, nil, "it was made for another version of selectors_plugin.h, its ABI is",
                 number: ops.pointee.abi)
         }
-        guard ops.pointee.size >= MemoryLayout<sel_backend_ops>.size else {
+        guard ops.pointee.size >= platform_first_ops_size() else {
             throw complaint(
                 EINVAL, nil, "the table of functions is too small, its size is",
                 number: ops.pointee.size)
@@ -36,7 +36,8 @@ extension BackendRegistry {
             throw LastError.record(SystemError(ENOMEM))
         }
         let copy = memory.bindMemory(to: sel_backend_ops.self, capacity: 1)
-        copy.initialize(to: ops.pointee)
+        // What a table of an earlier version lacks is 0; what a later one has more is not known here.
+        memcpy(memory, ops, min(Int(ops.pointee.size), MemoryLayout<sel_backend_ops>.size))
         do throws(SystemError) {
             // SAFETY: the copy is never freed once the entry has it.
             let entry = try add(

@@ -5,11 +5,11 @@ import CSelectors
 ///
 /// Any thread may use it. What fails leaves its words in ``LastError``.
 package struct BackendRegistry {
+    /// All of it is guarded by the gate's lock.
     struct State: ~Copyable {
-        /// Guards what follows.
-        let gate: Gate
         /// How often the thread that holds the gate has taken it: a backend's function may call back.
         var depth = 0
+        let gate: Gate
         /// The first in the order of rank; among equals that is the first to be added.
         var best: BackendEntry?
         /// Those that are not listed any more.
