@@ -14,7 +14,7 @@
 # Variables, as usual: CC, CFLAGS, CPPFLAGS, LDFLAGS, SWIFT, SWIFTFLAGS, AR, OBJCOPY, STRIP,
 # INSTALL, DESTDIR, PREFIX, BINDIR, LIBDIR, INCLUDEDIR, MANDIR.
 #
-# Building asks for Swift 6.2 and a C compiler; what is built, for libc alone. The version is that
+# Building asks for Swift 6.3 and a C compiler; what is built, for libc alone. The version is that
 # of include/selectors.h.
 
 PREFIX ?= /usr/local

@@ -23,20 +23,35 @@
  * it is ready. Delivery modes change that for one descriptor, see SEL_ONESHOT.
  *
  * Threads. Any thread may call any function on any selector. What one thread registers, modifies or
- * unregisters takes effect in the sel_select() that another is blocked in. Of two sel_select() at
- * once, one waits for the other. An event that a thread has in its hands already is not called
- * back when another thread unregisters the descriptor.
+ * unregisters takes effect in the sel_select() that another is blocked in. Many threads may call
+ * sel_select() at once: where the backend has SEL_CAN_CONCURRENT all wait, else one waits and the others
+ * sleep until it is their turn. An event goes to one of them; one that is not served yet perhaps to
+ * others, unless it is SEL_ONESHOT. An event that sel_select() has returned stays valid when another
+ * thread unregisters the descriptor.
  *
- * Fork. The child may go on with its copy of a selector; the first call that needs the kernel gives
- * it a set of its own, and the parent never notices. That call may fail with -EMFILE or -ENFILE. In
- * the child, a selector that watches another one by sel_fileno() has to be used after that one.
- * Children of vfork(), _Fork() or bare clone() may only close it.
+ * Fork. Any thread may fork at any time. The child may go on with its copy of a selector; the first call
+ * that needs the kernel gives it descriptors of its own, and the parent never notices. That call may
+ * fail with -EMFILE or -ENFILE. In the child, a selector that watches another one by sel_fileno() has to
+ * be used after that one. If a signal handler or a plug-in forks in the middle of a call, the child's
+ * calls on that selector may return -ECANCELED; it can be closed. A child of _Fork() or bare clone() can
+ * only close it, other calls return -ECANCELED. A child of vfork() must not call anything here.
+ *
+ * Signals. A handler may call sel_wakeup(), and nothing else here. It must not leave a call by
+ * siglongjmp().
+ *
+ * Cancellation. No function here is a cancellation point. Asynchronous cancellation must not be enabled
+ * in a call.
+ *
+ * Descriptors. A selector has one or two descriptors of its own, with numbers above 2, which exec
+ * closes. Do not close them: the next sel_select() then returns -EBADF. A child of a fork may close all
+ * descriptors before it uses a selector.
  *
  * Environment. SELECTORS_BACKEND chooses the backend, see sel_open(). SELECTORS_PLUGINS names
  * backends to be loaded, see selectors_plugin.h.
  *
  * ABI. A program that was linked to libselectors.so.1 runs with every later one of that name:
- * functions, macros and structs stay as they are, and what is new comes with new functions.
+ * functions, macros and structs stay as they are, and what is new comes with new functions. (Structs
+ * that begin with their size, as those of plug-ins, may grow at the end.)
  *
  * Languages. This file is C99 and C++11.
  *
@@ -95,7 +110,7 @@ extern "C" {
 
 /* Abilities of a backend: found in sel_backend_info.capabilities. */
 #define SEL_CAN_FILENO 0x1u     /* it has a descriptor of its own, see sel_fileno() */
-#define SEL_CAN_CONCURRENT 0x2u /* the kernel sees a change of the set while it is waiting */
+#define SEL_CAN_CONCURRENT 0x2u /* many threads wait at once; changes are seen meanwhile */
 #define SEL_CAN_EDGE 0x4u       /* SEL_EDGE */
 #define SEL_CAN_EXCLUSIVE 0x8u  /* SEL_EXCLUSIVE */
 #define SEL_CAN_ONESHOT \
@@ -153,11 +168,11 @@ typedef struct sel_backend_info {
 int sel_open(sel_selector **out, const char *backend);
 
 /*
- * Closes the selector and frees all it holds. Registered descriptors stay open. A sel_select() that
- * is blocked in another thread returns -ECANCELED, and sel_close() waits for it to leave. The handle
- * must not be used again. Closing NULL does nothing.
+ * Closes the selector and frees all it holds. Registered descriptors stay open. A call that has begun
+ * in another thread, as a sel_select() that is blocked, returns -ECANCELED, and sel_close() waits until
+ * all have returned. The handle must not be used again. Closing NULL does nothing.
  *
- * Returns 0.
+ * Returns 0, or -EDEADLK if a function of the selector's own backend calls it, which closes nothing.
  */
 int sel_close(sel_selector *selector);
 
@@ -175,7 +190,7 @@ int sel_close(sel_selector *selector);
  *   -EBADF    fd is not open
  *   -EEXIST   fd is registered already
  *   -ENOMEM, -ENOSPC  no memory, or over the limit in /proc/sys/fs/epoll/max_user_watches
- *   -ELOOP    fd is a selector's descriptor, and would watch itself
+ *   -ELOOP    fd is a descriptor of this selector's own, or one of a selector that watches it
  *
  * Takes constant time, and allocates only for numbers higher than any seen before. See epoll_ctl(2).
  */
@@ -233,8 +248,11 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old);
  *   -EINVAL   selector or events is NULL, max is less than 1; with poll, more are registered,
  *             with select, more are ready, than RLIMIT_NOFILE allows
  *   -EINTR    a signal was handled, and the selector is interruptible
- *   -ECANCELED  the selector was closed by another thread
+ *   -ECANCELED  the selector was closed by another thread, or cannot be used in this fork's child
+ *   -EBADF    somebody has closed the selector's own descriptor
  *   -ENOMEM   no memory
+ *   -ENOSPC   a changed descriptor is over the limit in /proc/sys/fs/epoll/max_user_watches; only when
+ *             no other is ready
  *   -EMFILE, -ENFILE  no descriptor for a new kernel set, which is needed when a file that was
  *             closed under its number lives on in a duplicate
  * The array is used up to events[max - 1], whatever is returned: what follows the returned events
@@ -271,12 +289,14 @@ int sel_pselect(sel_selector *selector, sel_event *events, int max, int64_t time
 int sel_set_interruptible(sel_selector *selector, int on);
 
 /*
- * Wakes the sel_select() that is waiting now, or else the next one: it returns what is ready, or 0.
+ * Wakes one sel_select() that is waiting now, or else the next one: it returns what is ready, or 0.
  * More wake-ups before that are one with it, and cost no system call. None is lost.
  *
- * Any thread may call it, and a signal handler.
+ * Any thread may call it, and a signal handler. It leaves sel_last_error() alone.
  *
- * Returns 0, or -EINVAL if selector is NULL.
+ * Returns 0, or
+ *   -EINVAL   selector is NULL
+ *   -EBADF    somebody has closed the selector's own descriptor
  */
 int sel_wakeup(sel_selector *selector);
 

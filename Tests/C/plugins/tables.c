@@ -6,8 +6,12 @@
 #include "plugins.h"
 
 #include <dlfcn.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static const struct bad_table {
     const char *rule;
@@ -105,6 +109,36 @@ static void a_larger_table_is_taken(void) {
     CHECK(works("wrong"));
 }
 
+/* What the child of a fork exits with, in which wrong_forked() exits with 7. */
+static int fork_beside(const char *backend) {
+    sel_selector *selector = open_selector(backend);
+    int status = -1;
+    pid_t child;
+    setenv("WRONG_FORKED", "7", 1);
+    child = selector == NULL ? -1 : fork();
+    if (child == 0)
+        _exit(0);
+    if (child > 0)
+        waitpid(child, &status, 0);
+    unsetenv("WRONG_FORKED");
+    return close_selector(selector) == 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void a_fork_is_told_at_once(void) {
+    OK(sel_load_plugin(PLUGIN));
+    EQUAL(fork_beside("wrong"), 7);
+}
+
+static void the_table_of_1_0_is_taken(void) {
+    char size[16];
+    snprintf(size, sizeof size, "%zu", offsetof(sel_backend_ops, forked));
+    break_rule("size", size);
+    OK(sel_load_plugin(PLUGIN));
+    keep_rules();
+    CHECK(works("wrong"));
+    EQUAL(fork_beside("wrong"), 0);
+}
+
 static const struct fact bad_table_facts[] = {
     FACT_ALONE("refused when loaded", a_bad_table_is_refused_when_loaded),
     FACT_ALONE("refused in the environment", a_bad_table_is_refused_in_the_environment),
@@ -116,6 +150,8 @@ static const struct fact facts[] = {
     FACT_ALONE("no table is refused", no_table_is_refused),
     FACT_ALONE("a name may have 32 characters", the_longest_name_is_taken),
     FACT_ALONE("a table may be larger", a_larger_table_is_taken),
+    FACT_ALONE("a table may be that of version 1.0", the_table_of_1_0_is_taken),
+    FACT_ALONE("a fork is told at once", a_fork_is_told_at_once),
     END_OF_FACTS,
 };
 

@@ -202,6 +202,14 @@ static void wrong_close(void *instance) {
 
 sel_plugin_entry sel_plugin;
 
+/* Tells a fork's child that it was called: a table that ends before it must not have that done. */
+static void wrong_forked(void *instance) {
+    struct wrong *wrong = instance;
+    if (getenv("WRONG_FORKED") != NULL)
+        _exit(atoi(getenv("WRONG_FORKED")));
+    wrong->ops->forked(wrong->instance);
+}
+
 const sel_backend_ops *sel_plugin(const sel_plugin_host *given) {
     static sel_backend_ops ops;
     bool needs_fileno = breaks("no-fileno") || breaks("no-reset") || getenv("WRONG_BEHIND") != NULL;
@@ -229,6 +237,7 @@ const sel_backend_ops *sel_plugin(const sel_plugin_host *given) {
         .fileno = breaks("no-fileno") ? NULL : wrong_fileno,
         .reset = breaks("no-reset") ? NULL : wrong_reset,
         .close = breaks("no-close") ? NULL : wrong_close,
+        .forked = wrong_forked,
     };
     touch(0);
     return breaks("null") ? NULL : &ops;
