@@ -62,6 +62,7 @@ extern struct test {
     timer_t storm;
     bool storming;
     pid_t child;
+    void (*end_threads)(void); /* set by who starts threads: ends those that a fact leaves */
 } test;
 
 /* How many tests have been reported. */
