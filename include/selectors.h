@@ -247,7 +247,8 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old);
  * Returns the number of events (0: the time is over), or
  *   -EINVAL   selector or events is NULL, max is less than 1; with poll, more are registered,
  *             with select, more are ready, than RLIMIT_NOFILE allows
- *   -EINTR    a signal was handled, and the selector is interruptible
+ *   -EINTR    a signal came, and the selector is interruptible; with epoll, a stop and continue, a
+ *             debugger, or a SIGCHLD that has no handler may end the wait, too
  *   -ECANCELED  the selector was closed by another thread, or cannot be used in this fork's child
  *   -EBADF    somebody has closed the selector's own descriptor
  *   -ENOMEM   no memory

@@ -148,6 +148,9 @@ void run(const char *group, const struct fact *fact) {
         fact->prove_alone();
     else if ((selector = open_selector(test.backend)) != NULL)
         fact->prove(selector);
+    if (test.end_threads != NULL)
+        test.end_threads();
+    test.end_threads = NULL;
     if (before_tear_down != NULL)
         before_tear_down();
     tear_down();

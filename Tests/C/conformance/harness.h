@@ -62,6 +62,7 @@ extern struct test {
     timer_t storm;
     bool storming;
     pid_t child;
+    void (*end_threads)(void); /* set by who starts threads: ends those that a fact leaves */
 } test;
 
 /* How many tests have been reported. */
@@ -101,11 +102,11 @@ void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
         return;            \
     } while (0)
 
-/* The test is about something that not every backend can. */
-#define NEEDS(capability)                            \
-    do {                                             \
-        if (!(test.capabilities & (capability)))     \
-            SKIP("the backend cannot " #capability); \
+/* The test needs abilities that not every backend has: all of these bits. */
+#define NEEDS(bits)                                   \
+    do {                                              \
+        if ((test.capabilities & (bits)) != (bits))   \
+            SKIP("the backend does not have " #bits); \
     } while (0)
 
 bool check(const char *file, int line, const char *expression, bool holds);

@@ -50,14 +50,23 @@ static void storm_stretches_no_wait(sel_selector *selector) {
     CHECK(best < 210 * MS);
 }
 
+/* The best of several again. A wait that begins anew takes 2900 ms. */
 static void late_signal_does_not_begin_the_wait_anew(sel_selector *selector) {
-    int64_t start = now();
-    sel_event event;
+    int64_t best = INT64_MAX;
     SKIP_SELECT_UNDER_VALGRIND();
-    CHECK(start_storm(1400 * MS, 0));
-    EQUAL(sel_select(selector, &event, 1, 1500 * MS), 0);
-    CHECK(now() - start >= 1500 * MS && now() - start < 2800 * MS);
-    EQUAL(signals, 1);
+    for (int i = 0; i < 3 && best >= 2800 * MS; i++) {
+        int64_t start = now(), taken;
+        sel_event event;
+        CHECK(start_storm(1400 * MS, 0));
+        EQUAL(sel_select(selector, &event, 1, 1500 * MS), 0);
+        taken = now() - start;
+        stop_storm();
+        CHECK(taken >= 1500 * MS);
+        EQUAL(signals, 1);
+        if (taken < best)
+            best = taken;
+    }
+    CHECK(best < 2800 * MS);
 }
 
 static void signals_do_not_end_an_endless_wait(sel_selector *selector) {
