@@ -191,7 +191,9 @@ typedef struct sel_backend_ops {
      * Readiness is level-triggered, and a descriptor is reported at most once. POLLERR, POLLHUP and
      * POLLNVAL are reported whether asked for or not. Of more ready ones than max, each has to come
      * within a bounded number of waits. A number whose file was closed must not keep others from
-     * being reported.
+     * being reported. What a facility has told is reported even where a second look shows nothing: a
+     * look at some files, as the mounts in /proc, clears what they tell; of these, what does not fit
+     * should be kept for the next wait.
      *
      * Returns the number of events, or -EINTR when a signal came, or another error, which
      * sel_select() returns.
@@ -272,7 +274,8 @@ int sel_add_backend(const sel_backend_ops *ops);
  *             NULL
  *   -ELIBACC  the file cannot be loaded; sel_last_error() has the loader's words
  *   -ENOSYS   this program cannot load any, since it is linked statically
- * A plug-in that was refused is listed by sel_backends() under its path, with the reason.
+ * A plug-in that was refused is listed by sel_backends() under its path, with the reason; the first 64
+ * refusals of a process are.
  */
 int sel_load_plugin(const char *path);
 

@@ -23,6 +23,7 @@
 #include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,6 +32,7 @@
 #ifdef __linux__
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/vfs.h>
 #endif
 #ifdef __GLIBC__
 #include <sys/single_threaded.h>
@@ -57,6 +59,13 @@ extern int epoll_pwait2(int, struct epoll_event *, int, const struct timespec *,
 #define PLATFORM_POLLRDHUP 0x2000u
 #else
 #define PLATFORM_POLLRDHUP 0u
+#endif
+
+/* O_PATH, which is Linux's and is not declared without _GNU_SOURCE. */
+#ifdef __O_PATH
+#define PLATFORM_O_PATH __O_PATH
+#else
+#define PLATFORM_O_PATH 0
 #endif
 
 /* Swift would see the macro as a String. */
@@ -177,10 +186,10 @@ PLATFORM_INLINE void platform_unmap(void *memory, size_t size) {
     munmap(memory, PLATFORM_WIPED + size);
 }
 
-/* 0 if fd is open, else -EBADF. */
+/* 0 if fd is open, for more than to name a file (O_PATH), else -EBADF. */
 PLATFORM_INLINE int platform_check_open(int fd) {
-    int result = PLATFORM_CALL(fcntl(fd, F_GETFD));
-    return result < 0 ? result : 0;
+    int flags = PLATFORM_CALL(fcntl(fd, F_GETFL));
+    return flags < 0 ? flags : flags & PLATFORM_O_PATH ? -EBADF : 0;
 }
 
 /*
@@ -374,13 +383,50 @@ static __attribute__((noinline, unused)) int platform_is_same(int fd, platform_i
            now.type == identity.type;
 }
 
+/*
+ * Whether a look at the file clears what it tells: so do mounts and the settings of the kernel in /proc,
+ * and the rings of perf_event_open(2).
+ */
+#ifdef __linux__
+static inline int platform_is_cleared_by_poll(int fd) {
+    enum { PROC = 0x9fa0 }; /* PROC_SUPER_MAGIC */
+    static const char ring[] = "anon_inode:[perf_event]";
+    char path[32] = "/proc/self/fd/", name[sizeof ring], digits[12];
+    int saved = errno, count = 0, length = (int)strlen(path);
+    struct statfs system;
+    int result = fstatfs(fd, &system) == 0 && system.f_type == PROC;
+    if (result == 0) {
+        do
+            digits[count++] = (char)('0' + fd % 10);
+        while ((fd /= 10) > 0);
+        while (count > 0)
+            path[length++] = digits[--count];
+        path[length] = 0;
+        result = readlink(path, name, sizeof name) == sizeof ring - 1 &&
+                 memcmp(name, ring, sizeof ring - 1) == 0;
+    }
+    errno = saved;
+    return result;
+}
+#else
+static inline int platform_is_cleared_by_poll(int fd) {
+    (void)fd;
+    return 0;
+}
+#endif
+
 PLATFORM_INLINE int platform_poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
     return PLATFORM_CALL(poll(fds, count, timeout_ms));
 }
 
+/* The system call itself where there is one: select(3) may be made of pselect's. */
 PLATFORM_INLINE int platform_select(int count, void *read, void *write, void *except,
                                     struct timeval *timeout) {
+#ifdef SYS_select
+    return PLATFORM_CALL(syscall(SYS_select, count, read, write, except, timeout));
+#else
     return PLATFORM_CALL(select(count, (fd_set *)read, (fd_set *)write, (fd_set *)except, timeout));
+#endif
 }
 
 PLATFORM_INLINE int platform_pselect(int count, void *read, void *write, void *except,

@@ -36,11 +36,13 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 enum {
@@ -290,6 +292,21 @@ static bool is_always_ready(int fd) {
     return poll(&both, 1, 0) == 1 && both.revents == (POLLIN | POLLOUT);
 }
 
+/*
+ * Whether a look at the file clears what it tells, as mounts and other files of /proc do, and the rings
+ * of perf_event_open(2): then the completion has all that will ever be heard of it.
+ */
+static bool is_cleared_by_poll(int fd) {
+    enum { PROC = 0x9fa0 }; /* PROC_SUPER_MAGIC */
+    struct statfs system;
+    char path[32], name[32] = "";
+    if (fstatfs(fd, &system) == 0 && system.f_type == PROC)
+        return true;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return readlink(path, name, sizeof name - 1) > 0 &&
+           strcmp(name, "anon_inode:[perf_event]") == 0;
+}
+
 /* Asks poll(2) in pieces if it does not take so many at a time (RLIMIT_NOFILE). */
 static int look(struct pollfd *fds, int count) {
     int half = count / 2, error;
@@ -318,6 +335,8 @@ static int report(struct uring *uring, sel_backend_event *events, int max) {
             return found > 0 ? found : failure;
         for (int i = 0; i < count; i++) {
             struct watch *watch = &uring->watches[fds[i].fd];
+            if (fds[i].revents == 0 && results[i] > 0 && is_cleared_by_poll(fds[i].fd))
+                fds[i].revents = (short)results[i];
             watch->is_misled = fds[i].revents == 0;
             if (!watch->is_misled)
                 events[found++] = (sel_backend_event){(unsigned short)fds[i].revents, watch->token};

@@ -18,6 +18,7 @@ struct CustomBackend: ~Copyable, Facility {
     }
 
     func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+        try check(platform_check_open(fd))
         try backend.add(fd, mask: mask, token: token)
     }
 

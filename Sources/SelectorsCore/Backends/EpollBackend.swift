@@ -10,7 +10,8 @@ import Synchronization
 /// - It refuses regular files and directories with `EPERM`.
 /// - It modifies nothing that is or becomes exclusive (`EINVAL`), and takes no more than reading
 ///   and writing with it.
-/// - `epoll_pwait2` came with Linux 5.11; older kernels say `ENOSYS`, some sandboxes `EPERM`.
+/// - `epoll_pwait2` came with Linux 5.11; older kernels say `ENOSYS`, sandboxes what they like.
+/// - It takes no more events at a time than `INT_MAX` bytes hold (`EINVAL`).
 struct EpollBackend: ~Copyable, Facility {
     private var epfd: Int32
     /// The number that the parent's epoll had here, until there is one of the child's; -1: none.
@@ -107,7 +108,10 @@ struct EpollBackend: ~Copyable, Facility {
         into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
-        try check(explain(wait(events, max, timeout, signals)))
+        let most = min(max, Int32.max / Int32(MemoryLayout<BackendEvent>.stride))
+        let result = wait(events, most, timeout, signals)
+        // Somebody has closed the epoll, and the number names another file.
+        return try check(result == -EINVAL && !isOurs(epfd) ? -EBADF : result)
     }
 
     private func wait(
@@ -117,9 +121,18 @@ struct EpollBackend: ~Copyable, Facility {
         if timeout > 0 && hasNanoseconds.load(ordering: .relaxed) {
             var time = Timeout.timespec(timeout)
             let result = platform_epoll_pwait2(epfd, events, max, &time, signals)
-            if !Timeout.isMissing(result) { return result }
-            hasNanoseconds.store(false, ordering: .relaxed)
+            if !Timeout.mayBeMissing(result) { return result }
+            let other = waitForMilliseconds(events, max, timeout, signals)
+            if other != result { hasNanoseconds.store(false, ordering: .relaxed) }
+            return other
         }
+        return waitForMilliseconds(events, max, timeout, signals)
+    }
+
+    private func waitForMilliseconds(
+        _ events: UnsafeMutablePointer<BackendEvent>, _ max: Int32, _ timeout: Int64,
+        _ signals: UnsafePointer<sigset_t>?
+    ) -> Int32 {
         let milliseconds = Timeout.milliseconds(timeout)
         if let signals { return platform_epoll_pwait(epfd, events, max, milliseconds, signals) }
         return platform_epoll_wait(epfd, events, max, milliseconds)
@@ -131,10 +144,10 @@ struct EpollBackend: ~Copyable, Facility {
         platform_epoll_wait_plainly(epfd, events, max)
     }
 
-    /// The result of a wait, with the right error where somebody has closed the epoll, and its number
-    /// names another file.
+    /// What a plain wait has failed with; 0 where it asked for more events than the kernel takes.
     func explain(_ result: Int32) -> Int32 {
-        result == -EINVAL && !isOurs(epfd) ? -EBADF : result
+        guard result == -EINVAL else { return result }
+        return isOurs(epfd) ? 0 : -EBADF
     }
 
     mutating func fileno() throws(SystemError) -> Int32? {

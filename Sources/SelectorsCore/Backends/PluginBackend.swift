@@ -43,6 +43,7 @@ struct PluginBackend: ~Copyable, Facility {
     }
 
     func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+        try check(platform_check_open(fd))
         do throws(SystemError) {
             try ask(ops, "add", upTo: 0) {
                 ops.pointee.add.unsafelyUnwrapped(instance, fd, mask, token)

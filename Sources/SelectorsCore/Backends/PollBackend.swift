@@ -14,6 +14,7 @@ struct PollBackend: ~Copyable, Facility {
     private(set) var count = 0
     /// Where the next wait begins to look, so that what did not fit comes first.
     private var cursor = 0
+    private var owed = OwedReports()
     private var hasNanoseconds = true
 
     init() {}
@@ -30,13 +31,18 @@ struct PollBackend: ~Copyable, Facility {
     /// Starts to watch a number, be it open or not.
     mutating func insert(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
         try slotOf.reserve(Int(fd) + 1)
+        try owed.reserve(fd)
         try slots.reserve(count + 1)
         try tokens.reserve(count + 1)
         slots[count] = pollfd(fd: fd, events: Int16(truncatingIfNeeded: mask), revents: 0)
         tokens[count] = token
         slotOf[Int(fd)] = Int32(count)
+        owed.forget(fd)
         count += 1
     }
+
+    /// The number that a slot watches.
+    func number(at slot: Int) -> Int32 { slots[slot].fd }
 
     mutating func modify(_ fd: Int32, mask: UInt32, token: UInt64) {
         let slot = Int(slotOf[Int(fd)])
@@ -46,6 +52,7 @@ struct PollBackend: ~Copyable, Facility {
 
     mutating func remove(_ fd: Int32) {
         let slot = Int(slotOf[Int(fd)])
+        owed.forget(fd)
         count -= 1
         slots[slot] = slots[count]
         tokens[slot] = tokens[count]
@@ -57,6 +64,7 @@ struct PollBackend: ~Copyable, Facility {
     }
 
     mutating func removeAll() {
+        owed.removeAll()
         count = 0
     }
 
@@ -64,7 +72,8 @@ struct PollBackend: ~Copyable, Facility {
         into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
-        let ready = try check(poll(timeout, signals))
+        var ready = try check(poll(owed.count > 0 ? 0 : timeout, signals))
+        if owed.count > 0 { ready += addOwed() }
         if ready == 0 { return 0 }
         let wanted = min(ready, max)
         let (slots, tokens, count) = (slots.at(0), tokens.at(0), count)
@@ -81,8 +90,36 @@ struct PollBackend: ~Copyable, Facility {
             slot &+= 1
             if slot == count { slot = 0 }
         } while event != end
-        cursor = ready > wanted ? slot : 0
+        cursor = 0
+        if ready > wanted {
+            cursor = slot
+            keepRest(ready - wanted, from: slot)
+        }
         return wanted
+    }
+
+    /// Takes note of so many reports that do not fit.
+    private mutating func keepRest(_ count: Int32, from first: Int) {
+        var (left, slot) = (count, first)
+        while left > 0 {
+            let entry = slots[slot]
+            if entry.revents != 0 {
+                owed.keep(entry.fd, UInt16(bitPattern: entry.revents))
+                left -= 1
+            }
+            slot = slot + 1 == self.count ? 0 : slot + 1
+        }
+    }
+
+    /// Adds what is owed to what the kernel has told now; returns how many more are ready.
+    private mutating func addOwed() -> Int32 {
+        var more: Int32 = 0
+        owed.takeAll { fd, mask in
+            let slot = slots.at(Int(slotOf[Int(fd)]))
+            if slot.pointee.revents == 0 { more += 1 }
+            slot.pointee.revents |= Int16(bitPattern: mask)
+        }
+        return more
     }
 
     private mutating func poll(_ timeout: Int64, _ signals: UnsafePointer<sigset_t>?) -> Int32 {
@@ -92,8 +129,10 @@ struct PollBackend: ~Copyable, Facility {
                 platform_ppoll(slots.base, nfds_t(count), timeout < 0 ? nil : $0, signals)
             }
             // poll(2) cannot exchange the signal mask in one step with the wait.
-            if signals != nil || !Timeout.isMissing(result) { return result }
-            hasNanoseconds = false
+            if signals != nil || !Timeout.mayBeMissing(result) { return result }
+            let other = platform_poll(slots.base, nfds_t(count), Timeout.milliseconds(timeout))
+            if other != result { hasNanoseconds = false }
+            return other
         }
         return platform_poll(slots.base, nfds_t(count), Timeout.milliseconds(timeout))
     }

@@ -5,7 +5,8 @@ import CSelectorsPlatform
 /// The kernel's quirks:
 /// - `FD_SETSIZE` limits the type `fd_set`, not the system call: the bit sets here have the size
 ///   that the highest number asks for.
-/// - One closed number makes the whole call fail with `EBADF`.
+/// - One closed number makes the whole call fail with `EBADF`, unless it is beyond the end of the
+///   kernel's table.
 /// - It tells that something is up, not what: hang-up and error look like data. So the ready
 ///   descriptors, or all of them after `EBADF`, are given to poll(2) for a look. The bits decide
 ///   who is ready, poll says why.
@@ -40,6 +41,17 @@ struct SelectBackend: ~Copyable, Facility {
         /// What the kernel is given: `nil` where there are no members, which spares it the look.
         var question: UnsafeMutablePointer<Word>? { count > 0 ? ready.base : nil }
 
+        /// Tells whether the kernel has left a number there.
+        func answers(_ fd: Int32) -> Bool {
+            answer(Int(fd) / Word.bitWidth) >> (Int(fd) % Word.bitWidth) & 1 != 0
+        }
+
+        /// Adds a member to what the kernel has left there.
+        func addAnswer(_ fd: Int32) {
+            guard contains(fd) else { return }
+            ready.at(Int(fd) / Word.bitWidth).pointee |= 1 << Word(Int(fd) % Word.bitWidth)
+        }
+
         /// What the kernel has left there.
         func answer(_ word: Int) -> Word { count > 0 ? ready[word] : 0 }
 
@@ -67,6 +79,7 @@ struct SelectBackend: ~Copyable, Facility {
     private var limit = 0
     /// The number at which the next wait begins to look, so that what did not fit comes first.
     private var cursor: Int32 = 0
+    private var owed = OwedReports()
     private var hasNanoseconds = true
 
     static func make() throws(SystemError) -> Backend {
@@ -80,7 +93,9 @@ struct SelectBackend: ~Copyable, Facility {
         try writing.reserve(words)
         try urgent.reserve(words)
         try tokens.reserve(Int(fd) + 1)
+        try owed.reserve(fd)
         try ready.reserve(count + 1)
+        owed.forget(fd)
         count += 1
         limit = max(limit, Int(fd) + 1)
         modify(fd, mask: mask, token: token)
@@ -95,6 +110,7 @@ struct SelectBackend: ~Copyable, Facility {
 
     mutating func remove(_ fd: Int32) {
         modify(fd, mask: 0, token: 0)
+        owed.forget(fd)
         count -= 1
         guard Int(fd) + 1 == limit else { return }
         var word = words - 1
@@ -107,6 +123,7 @@ struct SelectBackend: ~Copyable, Facility {
         reading.removeAll(words)
         writing.removeAll(words)
         urgent.removeAll(words)
+        owed.removeAll()
         count = 0
         limit = 0
     }
@@ -116,15 +133,22 @@ struct SelectBackend: ~Copyable, Facility {
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
         prepare()
-        let result = select(timeout, signals)
-        if result == 0 { return 0 }
+        // The kernel does not look beyond the end of its table, which close_range(2) may have cut off.
+        let isCut = limit > 0 && platform_check_open(Int32(limit) - 1) < 0
+        let result = isCut ? -EBADF : select(owed.count > 0 ? 0 : timeout, signals)
+        if result == 0 && owed.count == 0 { return 0 }
         if result == -EBADF {
             // What the kernel left in the copies is undefined.
             prepare()
         } else {
             try check(result)
         }
-        return try explain(into: events, max: max)
+        owed.takeAll { fd, _ in
+            reading.addAnswer(fd)
+            writing.addAnswer(fd)
+            urgent.addAnswer(fd)
+        }
+        return try explain(into: events, max: max, isTold: result >= 0)
     }
 
     private func prepare() {
@@ -153,9 +177,17 @@ struct SelectBackend: ~Copyable, Facility {
                     timeout < 0 ? nil : $0, signals)
             }
             // select(2) cannot exchange the signal mask in one step with the wait.
-            if signals != nil || !Timeout.isMissing(result) { return result }
-            hasNanoseconds = false
+            if signals != nil || !Timeout.mayBeMissing(result) || result == -EBADF { return result }
+            prepare()
+            let other = selectForMicroseconds(timeout)
+            if other != result { hasNanoseconds = false }
+            return other
         }
+        return selectForMicroseconds(timeout)
+    }
+
+    private func selectForMicroseconds(_ timeout: Int64) -> Int32 {
+        let count = Int32(limit)
         var time = Timeout.timeval(max(timeout, 0))
         return withUnsafeMutablePointer(to: &time) {
             platform_select(
@@ -165,8 +197,12 @@ struct SelectBackend: ~Copyable, Facility {
     }
 
     /// Asks poll(2) about each descriptor whose bit is set in the copies, and reports up to `max`.
+    ///
+    /// - Parameters:
+    ///   - isTold: The bits are what the kernel has told. It is reported also where poll(2) says nothing:
+    ///     what some files tell is cleared by the first look.
     private mutating func explain(
-        into events: UnsafeMutablePointer<BackendEvent>, max: Int32
+        into events: UnsafeMutablePointer<BackendEvent>, max: Int32, isTold: Bool
     ) throws(SystemError) -> Int32 {
         var asked = 0
         var start = 0
@@ -186,17 +222,27 @@ struct SelectBackend: ~Copyable, Facility {
         var found: Int32 = 0
         for step in 0..<asked {
             let slot = start + step < asked ? start + step : start + step - asked
-            let entry = ready[slot]
-            if entry.revents == 0 { continue }
+            let fd = ready[slot].fd
+            var mask = UInt16(bitPattern: ready[slot].revents)
+            if mask == 0 && isTold { mask = told(fd) }
+            if mask == 0 { continue }
             if found == max {
-                cursor = entry.fd
-                break
+                if cursor == 0 { cursor = fd }
+                owed.keep(fd, mask)
+                continue
             }
-            events[Int(found)] = BackendEvent(
-                mask: UInt32(UInt16(bitPattern: entry.revents)), token: tokens[Int(entry.fd)])
+            events[Int(found)] = BackendEvent(mask: UInt32(mask), token: tokens[Int(fd)])
             found += 1
         }
         return found
+    }
+
+    /// What the bits of a number mean.
+    private func told(_ fd: Int32) -> UInt16 {
+        let mask =
+            (reading.answers(fd) ? PollMask.read : 0) | (writing.answers(fd) ? PollMask.write : 0)
+            | (urgent.answers(fd) ? PollMask.priority : 0)
+        return UInt16(truncatingIfNeeded: mask)
     }
 
     /// What a number is watched for, as poll(2) asks for it.

@@ -202,6 +202,23 @@ extension SelectorCore {
         if state.pointee.refused.count == 0 { duties.remove(.pollRefused) }
     }
 
+    /// Before a wait in the kernel, which does not see what poll(2) watches: has the backend watch what it
+    /// can.
+    ///
+    /// None of it is ready, and so none is closed: what was closed names another file by now.
+    func watchRefused() {
+        var slot = state.pointee.refused.count - 1
+        while slot >= 0 {
+            let fd = state.pointee.refused.number(at: slot)
+            let wanted = state.pointee.table.at(fd).pointee.wanted
+            let token = state.pointee.table.token(fd)
+            if (try? state.pointee.backend.add(fd, mask: backendMask(wanted), token: token)) != nil {
+                releaseRefused(fd)
+            }
+            slot -= 1
+        }
+    }
+
     /// Gives the backend an empty kernel set and fills it with all that is registered.
     ///
     /// Nobody waits in the old one any more when it is replaced. If this is cut short by an error, the

@@ -352,6 +352,7 @@ extension SelectorCore {
                 return 0
             }
         }
+        if duties.contains(.pollRefused) { watchRefused() }
         let reports = SelectorCore.place(for: max, in: events)
         var me = ForeignWaiter(next: state.pointee.foreignWaiters)
         return try withUnsafeMutablePointer(to: &me) { me throws(SystemError) in

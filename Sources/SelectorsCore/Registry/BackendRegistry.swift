@@ -14,6 +14,8 @@ package struct BackendRegistry {
         var best: BackendEntry?
         /// Those that are not listed any more.
         var retired: BackendEntry?
+        /// How many of both stand for libraries that could not be added.
+        var refusals = 0
         /// Whether `SELECTORS_PLUGINS` was looked at.
         var hasLoadedPlugins = false
         /// How many backends are being opened by one another.
@@ -131,15 +133,21 @@ package struct BackendRegistry {
         return entry
     }
 
-    /// Lists what could not be added, under its path, and for which reason.
+    /// How many refusals are listed or were: their texts live forever, and a program may try again and
+    /// again.
+    private static let mostRefusals = 64
+
+    /// Lists what could not be added, under its path, and for which reason; one of the first so many.
     func addRefused(_ path: UnsafePointer<CChar>, because reason: UnsafePointer<CChar>) {
         let old = first { $0.isRefused(path) }
         if let words = old?.reason, strcmp(words, reason) == 0 { return }
+        guard state.pointee.refusals < BackendRegistry.mostRefusals else { return }
         if old != nil { removeRefused(path) }
         guard let path = platform_strdup(path) else { return }
         guard let reason = platform_strdup(reason),
             let entry = try? BackendEntry.make(path, rank: 0, capabilities: [], maker: .none)
         else { return free(path) }
+        state.pointee.refusals += 1
         entry.state.pointee.origin = UnsafePointer(path)
         entry.state.pointee.verdict = .refused(reason)
         insert(entry)

@@ -102,6 +102,7 @@ package enum LastError {
         if let memory {
             var words = Words(at: memory)
             write(&words)
+            Words.makeLine(memory)
             setText(memory)
         } else {
             setText(strerror(code))
@@ -175,24 +176,43 @@ struct Words: ~Copyable {
     @inline(never)
     private mutating func append(_ byte: UInt8) {
         guard length < Words.size - 1 else { return }
-        text[length] = CChar(bitPattern: Words.printable(byte))
+        text[length] = CChar(bitPattern: byte)
         length += 1
         text[length] = 0
     }
 
-    /// Whatever it is, it stays on one line.
-    private static func printable(_ byte: UInt8) -> UInt8 {
-        byte < 0x20 || byte == 0x7F ? UInt8(ascii: "?") : byte
+    /// Puts question marks in place of what would leave the line or control a terminal: the control
+    /// characters, those from 0x80 to 0x9F among them, and what is no UTF-8.
+    static func makeLine(_ text: UnsafeMutablePointer<CChar>) {
+        var place = text
+        while place.pointee != 0 {
+            let length = lengthOfCharacter(UnsafeRawPointer(place))
+            if length == 0 { place.pointee = CChar(bitPattern: UInt8(ascii: "?")) }
+            place += max(length, 1)
+        }
+    }
+
+    /// How many bytes a character has; 0 where it must not be shown.
+    ///
+    /// SAFETY: the text ends with 0, which continues no character.
+    private static func lengthOfCharacter(_ text: UnsafeRawPointer) -> Int {
+        let bytes = text.assumingMemoryBound(to: UInt8.self)
+        let length: Int
+        switch bytes[0] {
+        case 0x20..<0x7F: return 1
+        case 0xC2..<0xE0: length = 2
+        case 0xE0..<0xF0: length = 3
+        case 0xF0..<0xF5: length = 4
+        default: return 0
+        }
+        for index in 1..<length where bytes[index] & 0xC0 != 0x80 { return 0 }
+        return bytes[0] == 0xC2 && bytes[1] < 0xA0 ? 0 : length
     }
 
     /// A copy of a text, as one line, or `nil` without memory.
     static func copyLine(_ text: UnsafePointer<CChar>) -> UnsafeMutablePointer<CChar>? {
         guard let copy = platform_strdup(text) else { return nil }
-        var next = copy
-        while next.pointee != 0 {
-            next.pointee = CChar(bitPattern: printable(UInt8(bitPattern: next.pointee)))
-            next += 1
-        }
+        makeLine(copy)
         return copy
     }
 }

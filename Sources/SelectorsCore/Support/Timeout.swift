@@ -31,10 +31,10 @@ enum Timeout {
         return Int32(min(milliseconds, Int64(Int32.max)))
     }
 
-    /// Tells whether a system call was refused because the kernel or a sandbox does not have it,
-    /// so that an older one is to be used from now on.
-    static func isMissing(_ result: Int32) -> Bool {
-        result == -ENOSYS || result == -EPERM
+    /// Tells whether a system call may have been refused because the kernel or a sandbox does not have
+    /// it, with whatever errno, so that an older one is to be tried in its place.
+    static func mayBeMissing(_ result: Int32) -> Bool {
+        result < 0 && result != -EINTR
     }
 }
 

@@ -1,12 +1,18 @@
 /*
- * files.c - proves that regular files, directories and the like are always ready.
+ * files.c - proves what regular files, directories and other strange files do.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "helpers.h"
 
 #include <fcntl.h>
+#include <limits.h>
+#include <linux/perf_event.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 static void files_are_always_ready(sel_selector *selector) {
     const int fds[] = {make_file(), own(open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC)),
@@ -109,6 +115,119 @@ static void number_of_a_file_comes_to_another_unnoticed(sel_selector *selector) 
     }
 }
 
+/* An invalid descriptor is watched by its number, until that names a file that can be waited for. */
+static void closed_number_comes_back(sel_selector *selector) {
+    sel_event event;
+    int fd = watch(selector, make_event(), SEL_READ);
+    CHECK(drop(fd));
+    OK(sel_modify(selector, fd, SEL_READ | SEL_PRIORITY, NULL));
+    CHECK(sees_at_least(selector, fd, SEL_READ | SEL_PRIORITY, SEL_INVALID));
+    EQUAL(make_timer(30 * MS), fd);
+    EQUAL(sel_select(selector, &event, 1, SEL_FOREVER), 1);
+    EQUAL(event.key.fd, fd);
+    EQUAL(event.events, SEL_READ);
+    EQUAL(event.detail, 0);
+}
+
+static void named_file_is_refused(sel_selector *selector) {
+    int fd = own(open("/", O_PATH | O_CLOEXEC));
+    CHECK(fd >= 0);
+    REFUSED(sel_register(selector, fd, SEL_READ, NULL), -EBADF);
+    REFUSED(sel_get_key(selector, fd, &(sel_key){0}), -ENOENT);
+}
+
+/*
+ * A ring of perf_event_open(2), whose poll clears what it tells, and which gets a record whenever the
+ * thread gets another name. -1: not to be had here.
+ */
+static int make_ring(void **pages, size_t size) {
+    struct perf_event_attr attributes = {
+        .type = PERF_TYPE_SOFTWARE,
+        .size = sizeof attributes,
+        .config = PERF_COUNT_SW_DUMMY,
+        .comm = 1,
+        .watermark = 1,
+        .wakeup_watermark = 1,
+    };
+    int fd = own((int)syscall(SYS_perf_event_open, &attributes, 0, -1, -1, PERF_FLAG_FD_CLOEXEC));
+    *pages = fd < 0 ? MAP_FAILED : mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    return *pages == MAP_FAILED ? -1 : fd;
+}
+
+/* Gives this thread, which is told by the ring, another name, and its own one back. */
+static bool tell_ring(void) {
+    char name[16];
+    return prctl(PR_GET_NAME, name) == 0 && prctl(PR_SET_NAME, "renamed") == 0 &&
+           prctl(PR_SET_NAME, name) == 0;
+}
+
+static void what_is_told_once_is_delivered(sel_selector *selector) {
+    size_t size = 17 * (size_t)sysconf(_SC_PAGESIZE);
+    sel_event event;
+    void *pages;
+    int ring = make_ring(&pages, size);
+    if (ring < 0)
+        SKIP("this system has no perf ring to be had");
+    OK(sel_register(selector, ring, SEL_READ, NULL));
+    CHECK(look(selector) >= 0); /* the ring may have told something already */
+    for (int i = 0; i < 3; i++) {
+        CHECK(tell_ring());
+        EQUAL(sel_select(selector, &event, 1, SECOND), 1);
+        EQUAL(event.key.fd, ring);
+        CHECK(event.events == SEL_READ);
+    }
+    OK(sel_unregister(selector, ring, NULL));
+    munmap(pages, size);
+}
+
+/* A plug-in should do so, too, but its manual does not ask for it. */
+static void what_is_told_once_waits_for_room(sel_selector *selector) {
+    size_t size = 17 * (size_t)sysconf(_SC_PAGESIZE);
+    sel_event event;
+    void *pages;
+    int ring, ready;
+    if (is_plugin(test.backend))
+        SKIP("it is a plug-in");
+    ring = make_ring(&pages, size);
+    if (ring < 0)
+        SKIP("this system has no perf ring to be had");
+    OK(sel_register(selector, ring, SEL_READ, NULL));
+    CHECK(look(selector) >= 0); /* the ring may have told something already */
+    ready = watch(selector, make_ready_event(), SEL_READ);
+    for (int i = 0; i < 3; i++) {
+        int tries = 10;
+        CHECK(tell_ring());
+        do {
+            EQUAL(sel_select(selector, &event, 1, SECOND), 1);
+            CHECK(event.key.fd == ring || event.key.fd == ready);
+        } while (event.key.fd != ring && --tries > 0);
+        EQUAL(event.key.fd, ring);
+    }
+    OK(sel_unregister(selector, ring, NULL));
+    munmap(pages, size);
+}
+
+/* It is reserved, and not touched but at both ends. */
+static void room_may_have_any_size(sel_selector *selector) {
+    const int sizes[] = {1000000, 178956971, INT_MAX};
+    int fd = watch(selector, make_ready_event(), SEL_READ);
+    for (int i = 0; i < LENGTH(sizes); i++) {
+        size_t size = (size_t)sizes[i] * sizeof(sel_event);
+        sel_event *events = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        int found[3], first;
+        if (events == MAP_FAILED)
+            SKIP("there is no address space for that many events");
+        found[0] = sel_select(selector, events, sizes[i], SEL_FOREVER);
+        found[1] = sel_select(selector, events, sizes[i], SECOND);
+        found[2] = sel_select(selector, events, sizes[i], 0);
+        first = events[0].key.fd;
+        munmap(events, size);
+        CHECK(found[0] == 1 && found[1] == 1 && found[2] == 1);
+        EQUAL(first, fd);
+    }
+}
+
 const struct fact files_facts[] = {
     FACT("files are always ready", files_are_always_ready),
     FACT("a file ends any wait", file_ends_any_wait),
@@ -117,5 +236,10 @@ const struct fact files_facts[] = {
     FACT("a number changes between file and socket", number_changes_between_file_and_socket),
     FACT("a number of a file comes to another unnoticed",
          number_of_a_file_comes_to_another_unnoticed),
+    FACT("a closed number that comes back ends a wait", closed_number_comes_back),
+    FACT("a file that is only named is refused", named_file_is_refused),
+    FACT("what a file tells once is delivered", what_is_told_once_is_delivered),
+    FACT("what a file tells once waits for room", what_is_told_once_waits_for_room),
+    FACT("there may be room for any number of events", room_may_have_any_size),
     END_OF_FACTS,
 };

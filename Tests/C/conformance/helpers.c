@@ -264,6 +264,14 @@ int backends(sel_backend_info infos[MOST_BACKENDS]) {
     return count < MOST_BACKENDS ? count : MOST_BACKENDS;
 }
 
+bool is_plugin(const char *name) {
+    sel_backend_info infos[MOST_BACKENDS];
+    for (int i = 0, count = backends(infos); i < count; i++)
+        if (strcmp(infos[i].name, name) == 0)
+            return infos[i].origin != NULL;
+    return false;
+}
+
 int usable_backends(const char *names[MOST_BACKENDS]) {
     sel_backend_info infos[MOST_BACKENDS];
     int usable = 0;

@@ -91,6 +91,9 @@ bool map_is(sel_selector *selector, const int *fds, int count);
 /* Describes all of them, and returns how many. */
 int backends(sel_backend_info infos[MOST_BACKENDS]);
 
+/* Whether a backend came with a plug-in. */
+bool is_plugin(const char *name);
+
 /* Names those that can be used, and returns how many. */
 int usable_backends(const char *names[MOST_BACKENDS]);
 

@@ -244,10 +244,20 @@ void model_observe(void) {
         world.files[i].arrived = false;
 }
 
+/* A wait that finds nothing ready has the backend watch what was left to poll(2), if it can. */
+static void suspect_adoption(void) {
+    for (int i = 0; i < NUMBERS && model.watches_files; i++) {
+        const struct registration *registration = model_find(i);
+        if (registration != NULL && !registration->disarmed && registration->watch.number)
+            suspect(i);
+    }
+}
+
 void model_select(void) {
     if (model.is_inherited)
         rebuild();
     apply_changes();
+    suspect_adoption();
     if (model.may_be_rebuilt)
         suspect_rebuild();
     forget_reported();
