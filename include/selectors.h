@@ -92,7 +92,7 @@ extern "C" {
  *
  * SEL_EXCLUSIVE, where the backend has SEL_CAN_EXCLUSIVE: where several selectors watch one file, as
  * the listening socket of several threads or processes, the kernel wakes at least one of those that
- * wait, not all. Not together with SEL_PRIORITY, nor for a selector's descriptor, and detail never
+ * wait, not all. Not together with SEL_PRIORITY or SEL_READ_HANGUP, nor for a selector's descriptor, and detail never
  * has SEL_READ_HANGUP.
  */
 #define SEL_EDGE 0x10u
@@ -101,9 +101,15 @@ extern "C" {
 
 /* Why a descriptor is ready beyond the usual: found in sel_event.detail only. */
 #define SEL_HANGUP 0x100u      /* both directions are closed, or the peer of a pipe is gone */
-#define SEL_READ_HANGUP 0x200u /* the peer will send no more (Linux: POLLRDHUP) */
+#define SEL_READ_HANGUP 0x200u /* the peer will send no more (Linux: POLLRDHUP); see below */
 #define SEL_ERROR 0x400u       /* an error is pending, SO_ERROR tells which */
 #define SEL_INVALID 0x800u     /* the descriptor was closed while registered: unregister it */
+
+/*
+ * SEL_READ_HANGUP may also be waited for, beside or without the others, where the backend has
+ * SEL_CAN_READ_HANGUP: so who does not want to read now still hears of the peer's end, and is not woken
+ * by data. It then stands in events and in detail.
+ */
 
 /* A timeout for sel_select(): wait until something is ready. Any negative number means it. */
 #define SEL_FOREVER (-1)
@@ -115,6 +121,8 @@ extern "C" {
 #define SEL_CAN_EXCLUSIVE 0x8u  /* SEL_EXCLUSIVE */
 #define SEL_CAN_ONESHOT \
     0x10u /* the kernel itself reports once; SEL_ONESHOT works without it, too */
+
+#define SEL_CAN_READ_HANGUP 0x20u /* SEL_READ_HANGUP can be waited for */
 
 /* A set of registered descriptors and the kernel facility that watches them. */
 typedef struct sel_selector sel_selector;
@@ -178,16 +186,16 @@ int sel_close(sel_selector *selector);
 
 /*
  * Registers a descriptor: from the next sel_select() on it is watched for events, a combination
- * of SEL_READ, SEL_WRITE and SEL_PRIORITY, at least one of them, and delivery modes. data comes back
- * with each of its events.
+ * of SEL_READ, SEL_WRITE, SEL_PRIORITY and SEL_READ_HANGUP, at least one of them, and delivery modes.
+ * data comes back with each of its events.
  *
  * Anything that has a descriptor will do: sockets, pipes, terminals, timers, other selectors.
  * Regular files and directories are always ready, on every backend.
  *
  * Returns 0, or
  *   -EINVAL   selector is NULL, fd is negative, events has nothing to wait for or other bits
- *   -ENOTSUP  the backend does not have the delivery mode
- *   -EBADF    fd is not open
+ *   -ENOTSUP  the backend does not have the delivery mode, or SEL_READ_HANGUP as an interest
+ *   -EBADF    fd is not open, or was opened with O_PATH
  *   -EEXIST   fd is registered already
  *   -ENOMEM, -ENOSPC  no memory, or over the limit in /proc/sys/fs/epoll/max_user_watches
  *   -ELOOP    fd is a descriptor of this selector's own, or one of a selector that watches it
@@ -206,7 +214,7 @@ int sel_register(sel_selector *selector, int fd, uint32_t events, void *data);
  *
  * Returns 0, or
  *   -EINVAL   selector is NULL, fd is negative, events has nothing to wait for or other bits
- *   -ENOTSUP  the backend does not have the delivery mode
+ *   -ENOTSUP  the backend does not have the delivery mode, or SEL_READ_HANGUP as an interest
  *   -ENOENT   fd is not registered
  *
  * Takes constant time, never allocates.
@@ -339,6 +347,11 @@ int sel_fileno(sel_selector *selector);
  * Gives the name of the selector's backend ("epoll"), or NULL for NULL. The text lives forever.
  */
 const char *sel_backend_name(const sel_selector *selector);
+
+/*
+ * Gives what the selector's backend can do, in SEL_CAN_ bits; 0 for NULL. Since 1.1.0.
+ */
+uint32_t sel_capabilities(const sel_selector *selector);
 
 /*
  * Describes up to max backends, the best first, those that cannot be used here included. Each is

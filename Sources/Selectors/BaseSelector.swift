@@ -46,6 +46,13 @@ public class BaseSelector<Data> {
         engine = try SelectorEngine(backend)
     }
 
+    /// What the backend can do beyond the contract.
+    ///
+    /// The C function is `sel_capabilities`.
+    public final var capabilities: BackendCapabilities {
+        engine.capabilities
+    }
+
     /// The name of the backend.
     ///
     /// The C function is `sel_backend_name`.

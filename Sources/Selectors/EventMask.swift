@@ -1,7 +1,7 @@
 /// What a file object is watched for and how, or what it is ready for.
 ///
-/// The C names are `SEL_READ`, `SEL_WRITE`, `SEL_PRIORITY`, `SEL_EDGE`, `SEL_ONESHOT` and
-/// `SEL_EXCLUSIVE`.
+/// The C names are `SEL_READ`, `SEL_WRITE`, `SEL_PRIORITY`, `SEL_READ_HANGUP`, `SEL_EDGE`, `SEL_ONESHOT`
+/// and `SEL_EXCLUSIVE`.
 public struct EventMask: OptionSet, Hashable, Sendable {
     /// The bits, as the C header has them.
     public let rawValue: UInt32
@@ -18,6 +18,9 @@ public struct EventMask: OptionSet, Hashable, Sendable {
     public static let write = EventMask(rawValue: 0x2)
     /// Something urgent has come: out-of-band data of TCP, a change in sysfs.
     public static let priority = EventMask(rawValue: 0x4)
+    /// The peer will send no more, where the backend has `BackendCapabilities.readHangup`; data that are
+    /// still to be read are not waited for.
+    public static let readHangup = EventMask(rawValue: 0x200)
 
     /// A delivery mode where the backend has `BackendCapabilities.edge`: reported when something new
     /// happens, and once after `register` and each `modify` that changes anything, if it is ready
@@ -34,7 +37,7 @@ public struct EventMask: OptionSet, Hashable, Sendable {
     /// A delivery mode where the backend has `BackendCapabilities.exclusive`: of several selectors
     /// that watch one file, the kernel wakes at least one that waits, not all.
     ///
-    /// Not together with ``priority``, nor for a selector's descriptor, and the cause is never
+    /// Not together with ``priority`` or ``readHangup``, nor for a selector's descriptor, and the cause is never
     /// ``EventDetail/readHangup``.
     public static let exclusive = EventMask(rawValue: 0x40)
 }
@@ -46,7 +49,7 @@ extension EventMask: CustomStringConvertible {
             rawValue,
             [
                 (0x1, "read"), (0x2, "write"), (0x4, "priority"), (0x10, "edge"),
-                (0x20, "oneShot"), (0x40, "exclusive"),
+                (0x20, "oneShot"), (0x40, "exclusive"), (0x200, "readHangup"),
             ])
     }
 }

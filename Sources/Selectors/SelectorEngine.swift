@@ -36,6 +36,8 @@ final class SelectorEngine: @unchecked Sendable {
         }
     }
 
+    var capabilities: BackendCapabilities { core.capabilities }
+
     var backend: String { String(cString: core.backendName) }
 
     /// Takes the lock of what is kept of registrations, which is never held during a wait, nor while

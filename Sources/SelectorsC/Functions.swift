@@ -134,6 +134,12 @@ public func sel_backend_name(_ selector: OpaquePointer!) -> UnsafePointer<CChar>
     return core(selector).backendName
 }
 
+@_cdecl("sel_capabilities") @implementation
+public func sel_capabilities(_ selector: OpaquePointer!) -> UInt32 {
+    guard let selector else { return 0 }
+    return core(selector).capabilities.rawValue
+}
+
 @_cdecl("sel_backends") @implementation
 public func sel_backends(_ infos: UnsafeMutablePointer<sel_backend_info>!, _ max: Int32) -> Int32 {
     guard max == 0 || (max > 0 && infos != nil) else { return refuse(SystemError(EINVAL)) }

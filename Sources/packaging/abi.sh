@@ -29,7 +29,7 @@ done >"$work/all.h"
     printf '#include <stddef.h>\n#include <stdint.h>\n#include <sys/select.h>\n'
     "${CC:-cc}" -E -P -D_SYS_SELECT_H -D_STDDEF_H -D_STDINT_H -I"$root/include" "$work/all.h" |
         tr '\n' ' ' |
-        sed -E 's/((int|const char \*) ?sel_[a-z_]+\([^()]*\));/\1 { return 0; }\n/g'
+        sed -E 's/((int|uint32_t|const char \*) ?sel_[a-z_]+\([^()]*\));/\1 { return 0; }\n/g'
 } >"$work/standin.c"
 cp "$root/Sources/SelectorsC/selectors.map" "$work"
 soname=$(basename "$library" | sed 's/\(\.so\.[0-9]*\).*/\1/')

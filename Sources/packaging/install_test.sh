@@ -186,7 +186,7 @@ has_manuals() {
     for header in "$installed"/include/*.h; do
         "$cc" -E -P -fpreprocessed -dD -x c "$header"
     done | grep -v '^typedef' | tr -s ' \n' ' ' |
-        grep -oE '(int|const char \*) ?sel_[a-z_]+\([^()]*\);' >"$work/prototypes"
+        grep -oE '(int|uint32_t|const char \*) ?sel_[a-z_]+\([^()]*\);' >"$work/prototypes"
     [ "$(wc -l <"$work/prototypes")" -gt 15 ]
     while read -r prototype; do
         name=$(echo "$prototype" | sed 's/(.*//; s/.*[ *]//')

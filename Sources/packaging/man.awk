@@ -187,7 +187,7 @@ inside && /^ \*\/$/ {
 inside { line = $0; sub(/^ \*( |$)/, "", line); comment[++count] = line; next }
 
 # A prototype may take several lines.
-!program && /^(int|const char \*)[^;{]*sel_[a-z_]+\(/ { whole = $0 }
+!program && /^(int|uint32_t|const char \*)[^;{]*sel_[a-z_]+\(/ { whole = $0 }
 !program && whole != "" && whole != $0 { whole = whole "\n" $0 }
 !program && whole ~ /;$/ { function_page(whole); whole = ""; count = 0; next }
 

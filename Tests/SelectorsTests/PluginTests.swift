@@ -12,7 +12,8 @@ import Testing
             abi: UInt32(SEL_PLUGIN_ABI), size: UInt32(MemoryLayout<sel_backend_ops>.size),
             name: name, rank: 0, capabilities: 0, probe: nil, open: { _ in 0 },
             add: { _, _, _, _ in 0 }, modify: { _, _, _, _ in 0 }, remove: { _, _ in 0 },
-            wait: { _, _, _, _, _ in 0 }, fileno: nil, reset: nil, close: { _ in })
+            wait: { _, _, _, _, _ in 0 }, fileno: nil, reset: nil, close: { _ in },
+            forked: nil)
     }
 
     /// Adds a changed table, and gives what C answers, and in which words.

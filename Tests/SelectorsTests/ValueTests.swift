@@ -35,6 +35,8 @@ import Testing
         #expect(BackendCapabilities.concurrent.rawValue == UInt32(SEL_CAN_CONCURRENT))
         #expect(BackendCapabilities.edge.rawValue == UInt32(SEL_CAN_EDGE))
         #expect(BackendCapabilities.exclusive.rawValue == UInt32(SEL_CAN_EXCLUSIVE))
+        #expect(EventMask.readHangup.rawValue == UInt32(SEL_READ_HANGUP))
+        #expect(BackendCapabilities.readHangup.rawValue == UInt32(SEL_CAN_READ_HANGUP))
         #expect(BackendCapabilities.oneShot.rawValue == UInt32(SEL_CAN_ONESHOT))
         #expect(EventMask.priority.rawValue == UInt32(SEL_PRIORITY))
         #expect(EventMask.edge.rawValue == UInt32(SEL_EDGE))

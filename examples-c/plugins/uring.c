@@ -557,6 +557,7 @@ const sel_backend_ops *sel_plugin(const sel_plugin_host *host) {
         .size = sizeof ops,
         .name = "uring",
         .rank = 0,
+        .capabilities = SEL_CAN_READ_HANGUP,
         .probe = uring_probe,
         .open = uring_open,
         .add = uring_add,

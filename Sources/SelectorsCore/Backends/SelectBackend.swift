@@ -198,9 +198,8 @@ struct SelectBackend: ~Copyable, Facility {
 
     /// Asks poll(2) about each descriptor whose bit is set in the copies, and reports up to `max`.
     ///
-    /// - Parameters:
-    ///   - isTold: The bits are what the kernel has told. It is reported also where poll(2) says nothing:
-    ///     what some files tell is cleared by the first look.
+    /// If `isTold`, the bits are what the kernel has told. That is reported also where poll(2) says
+    /// nothing: what some files tell is cleared by the first look.
     private mutating func explain(
         into events: UnsafeMutablePointer<BackendEvent>, max: Int32, isTold: Bool
     ) throws(SystemError) -> Int32 {

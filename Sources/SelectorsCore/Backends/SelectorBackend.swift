@@ -14,7 +14,8 @@ public enum PollMask {
     public static let write = UInt32(POLLOUT)
     /// Something urgent has come.
     public static let priority = UInt32(POLLPRI)
-    /// The peer will send no more; asked for along with ``read``.
+    /// The peer will send no more; asked for along with ``read``, and alone of a backend that has
+    /// ``BackendCapabilities/readHangup``.
     ///
     /// 0 where the system has no such bit.
     public static let readHangup = UInt32(PLATFORM_POLLRDHUP)
@@ -61,8 +62,13 @@ public struct BackendCapabilities: OptionSet, Equatable, Sendable {
     /// The kernel itself reports once; without it the engine sees to that.
     public static let oneShot = BackendCapabilities(rawValue: 0x10)
 
+    /// It can wait for the peer's end alone, without reading.
+    public static let readHangup = BackendCapabilities(rawValue: 0x20)
+
     /// All that there are.
-    static let known: BackendCapabilities = [.fileno, .concurrent, .edge, .exclusive, .oneShot]
+    static let known: BackendCapabilities = [
+        .fileno, .concurrent, .edge, .exclusive, .oneShot, .readHangup,
+    ]
 }
 
 /// One kernel facility that waits for descriptors.

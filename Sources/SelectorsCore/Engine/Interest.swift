@@ -11,16 +11,18 @@ package enum Interest {
     static let oneShot = UInt32(SEL_ONESHOT)
     static let exclusive = UInt32(SEL_EXCLUSIVE)
 
+    static let readHangup = UInt32(SEL_READ_HANGUP)
+
     /// What can be waited for.
-    private static let readiness = read | write | priority
+    private static let readiness = read | write | priority | readHangup
     private static let all = readiness | edge | oneShot | exclusive
 
-    /// Tells whether a mask may be registered: something to wait for, no unknown bits, and no
-    /// priority that is exclusive, which no kernel has.
+    /// Tells whether a mask may be registered: something to wait for, no unknown bits, and nothing but
+    /// reading and writing that is exclusive, for no kernel has that.
     @inline(__always)
     package static func isValid(_ events: UInt32) -> Bool {
         events & readiness != 0 && events & ~all == 0
-            && events & (exclusive | priority) != exclusive | priority
+            && (events & exclusive == 0 || events & (priority | readHangup) == 0)
     }
 
     /// Tells whether a mask asks for reading, writing or both, and for nothing else.
@@ -44,6 +46,7 @@ package enum Interest {
         if events & read != 0 { mask |= PollMask.read }
         // What is exclusive never has the cause read hang-up, for epoll does not take it then.
         if events & (read | exclusive) == read { mask |= PollMask.readHangup }
+        if events & readHangup != 0 { mask |= PollMask.readHangup }
         if events & write != 0 { mask |= PollMask.write }
         if events & priority != 0 { mask |= PollMask.priority }
         if events & edge != 0 { mask |= PollMask.edge }
@@ -57,7 +60,7 @@ package enum Interest {
     /// asked; all, where a mode may end with the report, or a priority be meant.
     @inline(__always)
     static func unusualMask(_ interest: UInt32) -> UInt32 {
-        if interest & (edge | oneShot | priority) != 0 { return .max }
+        if interest & (edge | oneShot | priority | readHangup) != 0 { return .max }
         // The divisors are powers of two: this compiles to shifts.
         return
             ~((interest & read) / read &* PollMask.read
@@ -80,8 +83,10 @@ package enum Interest {
         let isReadable = mask & (PollMask.read | PollMask.readHangup) != 0
         let isWritable = mask & PollMask.write != 0
         let isUrgent = mask & PollMask.priority != 0
-        return ((isReadable ? read : 0) | (isWritable ? write : 0) | (isUrgent ? priority : 0))
-            & asked
+        let hasEnd = mask & PollMask.readHangup != 0
+        return
+            ((isReadable ? read : 0) | (isWritable ? write : 0) | (isUrgent ? priority : 0)
+            | (hasEnd ? readHangup : 0)) & asked
     }
 
     /// The causes that stand in `sel_event.detail`.

@@ -212,7 +212,8 @@ extension SelectorCore {
             let fd = state.pointee.refused.number(at: slot)
             let wanted = state.pointee.table.at(fd).pointee.wanted
             let token = state.pointee.table.token(fd)
-            if (try? state.pointee.backend.add(fd, mask: backendMask(wanted), token: token)) != nil {
+            if (try? state.pointee.backend.add(fd, mask: backendMask(wanted), token: token)) != nil
+            {
                 releaseRefused(fd)
             }
             slot -= 1

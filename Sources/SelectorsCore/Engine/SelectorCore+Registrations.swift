@@ -88,6 +88,8 @@ extension SelectorCore {
         guard fd >= 0, Interest.isValid(events) else { throw SystemError(EINVAL) }
         if events & Interest.edge != 0 && !state.pointee.capabilities.contains(.edge)
             || events & Interest.exclusive != 0 && !state.pointee.capabilities.contains(.exclusive)
+            || events & Interest.readHangup != 0
+                && !state.pointee.capabilities.contains(.readHangup)
         {
             throw SystemError(ENOTSUP)
         }

@@ -7,10 +7,11 @@ extension BackendRegistry {
         do throws(SystemError) {
             try insertBuiltIn(
                 "epoll", rank: 300,
-                capabilities: [.fileno, .concurrent, .edge, .exclusive, .oneShot], .epoll)
+                capabilities: [.fileno, .concurrent, .edge, .exclusive, .oneShot, .readHangup],
+                .epoll)
             try insertBuiltIn("kqueue", rank: 300, refusedBecause: "this system has no kqueue")
             try insertBuiltIn("devpoll", rank: 250, refusedBecause: "this system has no /dev/poll")
-            try insertBuiltIn("poll", rank: 200, .poll)
+            try insertBuiltIn("poll", rank: 200, capabilities: .readHangup, .poll)
             try insertBuiltIn("select", rank: 100, .select)
             return true
         } catch {

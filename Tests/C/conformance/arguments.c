@@ -8,7 +8,7 @@
 #include <limits.h>
 
 /* The bits that mean something for what is registered. */
-#define KNOWN (BOTH | SEL_PRIORITY | SEL_EDGE | SEL_ONESHOT | SEL_EXCLUSIVE)
+#define KNOWN (SEL_READ_HANGUP | BOTH | SEL_PRIORITY | SEL_EDGE | SEL_ONESHOT | SEL_EXCLUSIVE)
 
 static void null_selector_is_refused(void) {
     sel_event event;

@@ -57,6 +57,34 @@ static void shutdown_of_the_peer_is_a_read_hangup(sel_selector *selector) {
     CHECK(sees(selector, ends[0], BOTH, SEL_READ_HANGUP));
 }
 
+static void end_of_the_peer_is_waited_for_alone(sel_selector *selector) {
+    int ends[2];
+    NEEDS(SEL_CAN_READ_HANGUP);
+    CHECK(sel_capabilities(selector) & SEL_CAN_READ_HANGUP);
+    CHECK(make_pair(ends) && put(ends[1]));
+    OK(sel_register(selector, ends[0], SEL_READ_HANGUP, NULL));
+    CHECK(rests(selector, 20 * MS)); /* data are no reason to wake */
+    CHECK(shutdown(ends[1], SHUT_WR) == 0);
+    CHECK(sees(selector, ends[0], SEL_READ_HANGUP, SEL_READ_HANGUP));
+    OK(sel_modify(selector, ends[0], SEL_READ_HANGUP | SEL_WRITE, NULL));
+    CHECK(sees(selector, ends[0], SEL_READ_HANGUP | SEL_WRITE, SEL_READ_HANGUP));
+    OK(sel_modify(selector, ends[0], SEL_READ_HANGUP | SEL_ONESHOT, NULL));
+    CHECK(sees(selector, ends[0], SEL_READ_HANGUP, SEL_READ_HANGUP));
+    CHECK(quiet(selector));
+    REFUSED(sel_modify(selector, ends[0], SEL_READ_HANGUP | SEL_EXCLUSIVE, NULL), -EINVAL);
+}
+
+static void end_of_the_peer_alone_is_refused(sel_selector *selector) {
+    int ends[2];
+    if (test.capabilities & SEL_CAN_READ_HANGUP)
+        SKIP("the backend has SEL_CAN_READ_HANGUP");
+    CHECK(make_pair(ends));
+    REFUSED(sel_register(selector, ends[0], SEL_READ_HANGUP, NULL), -ENOTSUP);
+    OK(sel_register(selector, ends[0], SEL_READ, NULL));
+    REFUSED(sel_modify(selector, ends[0], SEL_READ_HANGUP, NULL), -ENOTSUP);
+    CHECK(key_is(selector, ends[0], SEL_READ, NULL));
+}
+
 static void half_close_does_not_wake_a_full_writer(sel_selector *selector) {
     int ends[2];
     CHECK(make_pair(ends));
@@ -113,6 +141,8 @@ const struct fact hangup_facts[] = {
     FACT("the peer of a writer closes", closed_peer_wakes_a_writer),
     FACT("the peer of a full writer closes", closed_peer_wakes_a_full_writer),
     FACT("the peer will send no more", shutdown_of_the_peer_is_a_read_hangup),
+    FACT("the peer's end is waited for alone", end_of_the_peer_is_waited_for_alone),
+    FACT("the peer's end alone is refused where it is missing", end_of_the_peer_alone_is_refused),
     FACT("a half-close does not wake a full writer", half_close_does_not_wake_a_full_writer),
     FACT("a pipe loses its writer", lost_writer_is_a_hangup),
     FACT("a pipe loses its reader", lost_reader_is_an_error),

@@ -12,8 +12,9 @@
 #include <string.h>
 #include <sys/auxv.h>
 
-#define CAPABILITIES \
-    (SEL_CAN_FILENO | SEL_CAN_CONCURRENT | SEL_CAN_EDGE | SEL_CAN_EXCLUSIVE | SEL_CAN_ONESHOT)
+#define CAPABILITIES                                                                            \
+    (SEL_CAN_FILENO | SEL_CAN_CONCURRENT | SEL_CAN_EDGE | SEL_CAN_EXCLUSIVE | SEL_CAN_ONESHOT | \
+     SEL_CAN_READ_HANGUP)
 
 /* Tells which backend a list opens, NULL if none; *error is what sel_open() returned. */
 static const char *opens(const char *list, int *error) {

@@ -103,7 +103,7 @@ static void each_call_is_a_line(void) {
 
 static void it_can_do_what_the_one_behind_can(void) {
     CHECK(begin("poll"));
-    CHECK(listed("trace") != NULL && listed("trace")->capabilities == 0);
+    CHECK(listed("trace") != NULL && listed("trace")->capabilities == SEL_CAN_READ_HANGUP);
     CHECK(works("trace"));
     CHECK(close(log_number()) == 0);
 }
