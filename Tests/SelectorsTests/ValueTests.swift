@@ -11,7 +11,7 @@ import Testing
         #expect("\(EventMask.write)" == "[write]")
         #expect("\([.write, .read] as EventMask)" == "[read, write]")
         #expect("\(EventMask(rawValue: 0x81))" == "[read, 0x80]")
-        #expect("\(EventMask(rawValue: 0xFFFF_FF88))" == "[0xffffff88]")
+        #expect("\(EventMask(rawValue: 0xFFFF_FF88))" == "[readHangup, 0xfffffd88]")
         let everything = "[read, write, priority, edge, oneShot, exclusive]"
         #expect("\(EventMask(rawValue: 0x77))" == everything)
     }
