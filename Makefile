@@ -45,7 +45,7 @@ man := $(build)/man
 our_cflags := -std=c11 -Wall -Wextra -Wpedantic -Iinclude
 our_ldflags := -shared -Wl,-soname,$(soname) -Wl,--gc-sections \
     -Wl,--version-script=Sources/SelectorsC/selectors.map \
-    -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack
+    -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,noseparate-code
 # Every instruction counts, and there is no trace of the folder that it was built in.
 our_swiftflags := --omit-frame-pointers -Xcc -fno-plt \
     -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=." \

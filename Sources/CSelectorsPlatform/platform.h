@@ -41,6 +41,9 @@
 /* Always inlined: a call more would show in the cost of a wait. */
 #define PLATFORM_INLINE static inline __attribute__((always_inline))
 
+/* Never inlined: there is one of it for all who call it. */
+#define PLATFORM_FUNCTION static __attribute__((noinline, unused))
+
 /*
  * _GNU_SOURCE must not be defined here: it changes types that Swift's own Glibc module has already
  * seen. What it would declare is declared by hand.
@@ -187,7 +190,7 @@ PLATFORM_INLINE void platform_unmap(void *memory, size_t size) {
 }
 
 /* 0 if fd is open, for more than to name a file (O_PATH), else -EBADF. */
-PLATFORM_INLINE int platform_check_open(int fd) {
+PLATFORM_FUNCTION int platform_check_open(int fd) {
     int flags = PLATFORM_CALL(fcntl(fd, F_GETFL));
     return flags < 0 ? flags : flags & PLATFORM_O_PATH ? -EBADF : 0;
 }
@@ -338,12 +341,12 @@ static inline void platform_condition_wait(platform_condition *condition, platfo
 
 /* Descriptors. */
 
-static __attribute__((noinline, unused)) int platform_close(int fd) {
+PLATFORM_FUNCTION int platform_close(int fd) {
     return PLATFORM_CALL(close(fd));
 }
 
 /* Gives the file a further number, at least so high; closed by exec. */
-static __attribute__((noinline, unused)) int platform_duplicate(int fd, int lowest) {
+PLATFORM_FUNCTION int platform_duplicate(int fd, int lowest) {
     return PLATFORM_CALL(fcntl(fd, F_DUPFD_CLOEXEC, lowest));
 }
 
@@ -377,7 +380,7 @@ static inline platform_identity platform_identify(int fd) {
 }
 
 /* Whether the number names a file that looks like the one that was identified. */
-static __attribute__((noinline, unused)) int platform_is_same(int fd, platform_identity identity) {
+PLATFORM_FUNCTION int platform_is_same(int fd, platform_identity identity) {
     platform_identity now = platform_identify(fd);
     return now.device == identity.device && now.number == identity.number &&
            now.type == identity.type;
@@ -415,13 +418,13 @@ static inline int platform_is_cleared_by_poll(int fd) {
 }
 #endif
 
-PLATFORM_INLINE int platform_poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
+PLATFORM_FUNCTION int platform_poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
     return PLATFORM_CALL(poll(fds, count, timeout_ms));
 }
 
 /* The system call itself where there is one: select(3) may be made of pselect's. */
-PLATFORM_INLINE int platform_select(int count, void *read, void *write, void *except,
-                                    struct timeval *timeout) {
+PLATFORM_FUNCTION int platform_select(int count, void *read, void *write, void *except,
+                                      struct timeval *timeout) {
 #ifdef SYS_select
     return PLATFORM_CALL(syscall(SYS_select, count, read, write, except, timeout));
 #else
@@ -429,8 +432,8 @@ PLATFORM_INLINE int platform_select(int count, void *read, void *write, void *ex
 #endif
 }
 
-PLATFORM_INLINE int platform_pselect(int count, void *read, void *write, void *except,
-                                     const struct timespec *timeout, const sigset_t *signals) {
+PLATFORM_FUNCTION int platform_pselect(int count, void *read, void *write, void *except,
+                                       const struct timespec *timeout, const sigset_t *signals) {
     return PLATFORM_CALL(
         pselect(count, (fd_set *)read, (fd_set *)write, (fd_set *)except, timeout, signals));
 }
@@ -452,8 +455,8 @@ _Static_assert(EPOLLIN == POLLIN && EPOLLPRI == POLLPRI && EPOLLOUT == POLLOUT &
                    EPOLLET == SEL_MASK_EDGE,
                "epoll speaks poll's bits");
 
-PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
-                                   const sigset_t *signals) {
+PLATFORM_FUNCTION int platform_ppoll(struct pollfd *fds, nfds_t count,
+                                     const struct timespec *timeout, const sigset_t *signals) {
     return PLATFORM_CALL(ppoll(fds, count, timeout, signals));
 }
 
@@ -468,14 +471,14 @@ PLATFORM_INLINE int platform_epoll_ctl(int epfd, int operation, int fd, uint32_t
     return platform_result(epoll_ctl(epfd, operation, fd, &event), saved);
 }
 
-PLATFORM_INLINE int platform_epoll_wait(int epfd, sel_backend_event *events, int max,
-                                        int timeout_ms) {
+PLATFORM_FUNCTION int platform_epoll_wait(int epfd, sel_backend_event *events, int max,
+                                          int timeout_ms) {
     return PLATFORM_CALL(epoll_wait(epfd, (struct epoll_event *)events, max, timeout_ms));
 }
 
 /* Likewise without a limit, and without seeing to an error: -1 then, and platform_failure() is to. */
-static __attribute__((noinline, unused)) int
-platform_epoll_wait_among_threads(int epfd, sel_backend_event *events, int max) {
+PLATFORM_FUNCTION int platform_epoll_wait_among_threads(int epfd, sel_backend_event *events,
+                                                        int max) {
     int state = platform_forbid_cancellation();
     int result = epoll_wait(epfd, (struct epoll_event *)events, max, -1);
     platform_allow_cancellation(state);
@@ -486,15 +489,16 @@ PLATFORM_INLINE int platform_epoll_wait_plainly(int epfd, sel_backend_event *eve
                                          : platform_epoll_wait_among_threads(epfd, events, max);
 }
 
-PLATFORM_INLINE int platform_epoll_pwait2(int epfd, sel_backend_event *events, int max,
-                                          const struct timespec *timeout, const sigset_t *signals) {
+PLATFORM_FUNCTION int platform_epoll_pwait2(int epfd, sel_backend_event *events, int max,
+                                            const struct timespec *timeout,
+                                            const sigset_t *signals) {
     if (!epoll_pwait2)
         return -ENOSYS;
     return PLATFORM_CALL(epoll_pwait2(epfd, (struct epoll_event *)events, max, timeout, signals));
 }
 
-PLATFORM_INLINE int platform_epoll_pwait(int epfd, sel_backend_event *events, int max,
-                                         int timeout_ms, const sigset_t *signals) {
+PLATFORM_FUNCTION int platform_epoll_pwait(int epfd, sel_backend_event *events, int max,
+                                           int timeout_ms, const sigset_t *signals) {
     return PLATFORM_CALL(epoll_pwait(epfd, (struct epoll_event *)events, max, timeout_ms, signals));
 }
 
@@ -529,8 +533,8 @@ static inline int platform_replace(int fd, int number) {
 #else
 
 /* No ppoll: its callers fall back to poll, in milliseconds. */
-PLATFORM_INLINE int platform_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
-                                   const sigset_t *signals) {
+PLATFORM_FUNCTION int platform_ppoll(struct pollfd *fds, nfds_t count,
+                                     const struct timespec *timeout, const sigset_t *signals) {
     (void)fds, (void)count, (void)timeout, (void)signals;
     return -ENOSYS;
 }

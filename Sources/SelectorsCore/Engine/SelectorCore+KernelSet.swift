@@ -52,6 +52,7 @@ extension SelectorCore {
     ///
     /// One that was closed meanwhile is poll's to report, and so is one whose number has another
     /// file by now that the backend does not take as it was asked to.
+    @inline(never)
     private func watchAgain(_ fd: Int32, _ events: UInt32) throws(SystemError) {
         do throws(SystemError) {
             try watch(fd, events)
@@ -260,6 +261,7 @@ extension SelectorCore {
 
     /// Moves a new descriptor of our own to the number that the one before had, or to one above that is
     /// free and not registered: one that is registered may have been closed meanwhile.
+    @inline(never)
     private func place(_ fd: Int32, _ former: Int32) throws(SystemError) -> Int32 {
         var (fd, number) = (fd, former)
         while fd < number || state.pointee.table.find(fd) != nil {

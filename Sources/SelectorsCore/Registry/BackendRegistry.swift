@@ -305,10 +305,12 @@ package struct BackendRegistry {
         return first { $0.rank > 0 && isUsable($0, names) }
     }
 
+    @inline(never)
     private func isUsable(_ entry: BackendEntry, _ names: BackendList) -> Bool {
         names.first { $0.isExcluded && $0.matches(entry.name) } == nil && entry.reason == nil
     }
 
+    @inline(never)
     private func find(_ name: BackendList.Name) -> BackendEntry? {
         first { name.matches($0.name) }
     }
