@@ -225,7 +225,9 @@ PLATFORM_INLINE int platform_can_load(void) {
 /* Loads a library for good, and gives its handle; NULL, with the loader's words in *error. */
 PLATFORM_INLINE void *platform_load(const char *path, const char **error) {
     int saved = errno;
+    int state = platform_forbid_cancellation();
     void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    platform_allow_cancellation(state);
     *error = handle ? NULL : dlerror();
     errno = saved;
     return handle;

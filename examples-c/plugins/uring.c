@@ -477,6 +477,8 @@ static int uring_add(void *instance, int fd, uint32_t mask, uint64_t token) {
     struct uring *uring = instance;
     if (fcntl(fd, F_GETFD) < 0)
         return -errno;
+    if (fd == uring->fd)
+        return -ELOOP;
     if (fd >= uring->numbers) {
         int numbers = fd / 2 * 3 + 64;
         struct watch *watches = reallocarray(uring->watches, (size_t)numbers, sizeof *watches);

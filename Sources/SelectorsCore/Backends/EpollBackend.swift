@@ -83,20 +83,25 @@ struct EpollBackend: ~Copyable, Facility {
             epfd = try place(fresh, former)
             former = -1
         }
-        if shell >= 0 {
-            try restoreShell()
-            try check(platform_epoll_ctl(shell, EPOLL_CTL_ADD, epfd, PollMask.read, 0))
-        }
+        if shell >= 0 { try restoreShell() }
     }
 
-    /// Opens another shell under the same number, if there is none any more and the number is free.
+    /// Has the shell watch the epoll, and opens another one under the same number, or one above, if
+    /// somebody has closed it.
     private mutating func restoreShell() throws(SystemError) {
-        if isOurs(shell) { return }
-        let fresh = try check(platform_epoll_create())
-        if fresh == shell { return }
-        let moved = platform_duplicate(fresh, shell)
-        _ = platform_close(fresh)
-        shell = try check(moved)
+        if isOurs(shell) {
+            let result = platform_epoll_ctl(shell, EPOLL_CTL_ADD, epfd, PollMask.read, 0)
+            // Else another file has the number, one that looks like an epoll.
+            if result != -EINVAL { return _ = try check(result) }
+        }
+        let number = shell
+        var fresh = try EpollBackend.makeShell(around: epfd)
+        if fresh < number {
+            let moved = platform_duplicate(fresh, number)
+            _ = platform_close(fresh)
+            fresh = try check(moved)
+        }
+        shell = fresh
     }
 
     /// Whether a number names an epoll that was opened here, as far as that can be told.
@@ -177,7 +182,10 @@ struct EpollBackend: ~Copyable, Facility {
     }
 
     func close() {
-        if isOurs(shell) { _ = platform_close(shell) }
+        // The one is known by the other.
+        if shell >= 0 && platform_epoll_ctl(shell, EPOLL_CTL_MOD, epfd, PollMask.read, 0) == 0 {
+            _ = platform_close(shell)
+        }
         if isOurs(epfd) { _ = platform_close(epfd) }
     }
 }

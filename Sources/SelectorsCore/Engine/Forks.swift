@@ -1,4 +1,5 @@
 import CSelectorsPlatform
+import Synchronization
 
 /// All selectors of the process, so that a fork finds them.
 ///
@@ -12,6 +13,11 @@ enum Forks {
         /// Guarded by the gate's lock.
         var first: SelectorCore?
         let gate: Gate
+        /// The thread that forks, or 0, and how many of its forks are under way.
+        let forking = Atomic<UInt>(0)
+        var depth = 0
+        /// Goes up in each child.
+        var generation: UInt32 = 0
 
         init(gate: Gate) {
             self.gate = gate
@@ -27,23 +33,71 @@ enum Forks {
 
     private static let prepare: @convention(c) () -> Void = {
         guard let globals = Globals.shared else { return }
-        globals.pointee.registry.gate.lockForFork()
-        globals.pointee.forks.gate.lockForFork()
-        forEach(in: globals) { $0.prepareFork() }
+        takeForkLock(globals)
+        if globals.pointee.forks.depth > 1 { return }
+        while !tryLockAll(in: globals) { platform_nap() }
     }
 
     private static let resume: @convention(c) () -> Void = {
         guard let globals = Globals.shared else { return }
-        forEach(in: globals) { $0.resumeAfterFork() }
-        globals.pointee.forks.gate.unlockAfterFork()
-        globals.pointee.registry.gate.unlockAfterFork()
+        if globals.pointee.forks.depth == 1 { unlockAll(in: globals) }
+        giveForkLock(globals)
     }
 
     private static let beginChild: @convention(c) () -> Void = {
         guard let globals = Globals.shared else { return }
+        globals.pointee.forks.generation &+= 1
         forEach(in: globals) { $0.leaveToParent() }
         _ = globals.pointee.forks.gate.reopenAfterFork()
         _ = globals.pointee.registry.gate.reopenAfterFork()
+        giveForkLock(globals)
+    }
+
+    /// Lets one thread at a time fork.
+    ///
+    /// A signal handler may fork while its thread does; then what was taken so far has to do.
+    private static func takeForkLock(_ globals: UnsafeMutablePointer<Globals>) {
+        let me = platform_thread()
+        while globals.pointee.forks.forking.load(ordering: .relaxed) != me {
+            let isTaken = globals.pointee.forks.forking.compareExchange(
+                expected: 0, desired: me, ordering: .acquiring
+            ).exchanged
+            if isTaken { break }
+            platform_nap()
+        }
+        globals.pointee.forks.depth += 1
+    }
+
+    private static func giveForkLock(_ globals: UnsafeMutablePointer<Globals>) {
+        globals.pointee.forks.depth -= 1
+        if globals.pointee.forks.depth == 0 {
+            globals.pointee.forks.forking.store(0, ordering: .releasing)
+        }
+    }
+
+    /// Takes all locks, or none: a thread that holds one may wait for another, in an order of its own,
+    /// when a backend's function calls the library.
+    private static func tryLockAll(in globals: UnsafeMutablePointer<Globals>) -> Bool {
+        guard globals.pointee.registry.gate.tryLockForFork() else { return false }
+        guard globals.pointee.forks.gate.tryLockForFork() else {
+            globals.pointee.registry.gate.unlockAfterFork()
+            return false
+        }
+        var next = globals.pointee.forks.first
+        while let core = next {
+            if !core.prepareFork() {
+                unlockAll(in: globals)
+                return false
+            }
+            next = core.nextOpen
+        }
+        return true
+    }
+
+    private static func unlockAll(in globals: UnsafeMutablePointer<Globals>) {
+        forEach(in: globals) { $0.resumeAfterFork() }
+        globals.pointee.forks.gate.unlockAfterFork()
+        globals.pointee.registry.gate.unlockAfterFork()
     }
 
     private static func forEach(
@@ -56,7 +110,13 @@ enum Forks {
         }
     }
 
-    static func add(_ core: SelectorCore) throws(SystemError) {
+    /// Tells apart a process and a child of it.
+    static var generation: UInt32 { Globals.shared?.pointee.forks.generation ?? 0 }
+
+    /// Adds a selector, unless the process is a child of that in which its making began.
+    ///
+    /// - Throws: `ECANCELED` in that case.
+    static func add(_ core: SelectorCore, since generation: UInt32) throws(SystemError) {
         let globals = try Globals.get()
         try globals.pointee.forks.gate.lock()
         let first = globals.pointee.forks.first
@@ -64,6 +124,10 @@ enum Forks {
         first?.previousOpen = core
         globals.pointee.forks.first = core
         globals.pointee.forks.gate.unlock()
+        if generation != globals.pointee.forks.generation {
+            remove(core)
+            throw SystemError(ECANCELED)
+        }
     }
 
     static func remove(_ core: SelectorCore) {

@@ -138,6 +138,8 @@ package struct Gate {
         fileprivate let isShared: Bool
         /// The thread that holds the lock; 0 where there is none, and for a few instructions more.
         fileprivate let owner = Atomic<UInt>(0)
+        /// Likewise of the mutex.
+        fileprivate let mutexOwner = Atomic<UInt>(0)
 
         init(isShared: Bool) {
             self.isShared = isShared
@@ -311,8 +313,8 @@ package struct Gate {
     /// The lock is held.
     var hasEvacuator: Bool {
         guard word.pointee.load(ordering: .relaxed) & Word.queued != 0 else { return false }
-        platform_mutex_lock(&state.pointee.mutex)
-        defer { platform_mutex_unlock(&state.pointee.mutex) }
+        lockMutex()
+        defer { unlockMutex() }
         return !state.pointee.evacuators.isEmpty || state.pointee.closer != nil
     }
 
@@ -355,8 +357,8 @@ package struct Gate {
         let old = word.pointee.load(ordering: .relaxed)
         guard state.pointee.isShared || old < Word.waiting else { return false }
         if old & Word.queued == 0 { return true }
-        platform_mutex_lock(&state.pointee.mutex)
-        defer { platform_mutex_unlock(&state.pointee.mutex) }
+        lockMutex()
+        defer { unlockMutex() }
         return state.pointee.evacuators.isEmpty && state.pointee.promised == nil
             && (hasTurn || state.pointee.turns.isEmpty)
     }
@@ -396,6 +398,16 @@ package struct Gate {
 
     // MARK: The slow way
 
+    private func lockMutex() {
+        platform_mutex_lock(&state.pointee.mutex)
+        state.pointee.mutexOwner.store(platform_thread(), ordering: .relaxed)
+    }
+
+    private func unlockMutex() {
+        state.pointee.mutexOwner.store(0, ordering: .relaxed)
+        platform_mutex_unlock(&state.pointee.mutex)
+    }
+
     @inline(__always)
     private func exchange(_ old: inout UInt64, _ new: UInt64) -> Bool {
         let (isExchanged, now) = word.pointee.weakCompareExchange(
@@ -419,9 +431,9 @@ package struct Gate {
         var me = Sleeper(counted: counted)
         platform_condition_init(&me.condition)
         withUnsafeMutablePointer(to: &me) { me in
-            platform_mutex_lock(&state.pointee.mutex)
+            lockMutex()
             takeOrSleep(me)
-            platform_mutex_unlock(&state.pointee.mutex)
+            unlockMutex()
         }
         platform_condition_destroy(&me.condition)
     }
@@ -466,7 +478,9 @@ package struct Gate {
     /// With the mutex held: sleeps until it is woken or the time is over.
     private func park(_ me: UnsafeMutablePointer<Sleeper>, until end: Int64) {
         while !me.pointee.isWoken && (end < 0 || platform_now() < end) {
+            state.pointee.mutexOwner.store(0, ordering: .relaxed)
             platform_condition_wait(&me.pointee.condition, &state.pointee.mutex, end)
+            state.pointee.mutexOwner.store(platform_thread(), ordering: .relaxed)
         }
     }
 
@@ -489,7 +503,7 @@ package struct Gate {
         var me = Sleeper(counted: Word.entered)
         platform_condition_init(&me.condition)
         let isInTime = withUnsafeMutablePointer(to: &me) { me in
-            platform_mutex_lock(&state.pointee.mutex)
+            lockMutex()
             me.pointee.queue = queue
             switch queue {
             case .evacuators: state.pointee.evacuators.append(me)
@@ -503,7 +517,7 @@ package struct Gate {
             if !isInTime { remove(me) }
             takeOrSleep(me)
             if state.pointee.promised == me { state.pointee.promised = nil }
-            platform_mutex_unlock(&state.pointee.mutex)
+            unlockMutex()
             return isInTime
         }
         platform_condition_destroy(&me.condition)
@@ -521,10 +535,10 @@ package struct Gate {
             if exchange(&old, new) { return }
         }
         setOwner()
-        platform_mutex_lock(&state.pointee.mutex)
+        lockMutex()
         clearOwner()
         releaseToSleepers(attention: attention, becoming: counted)
-        platform_mutex_unlock(&state.pointee.mutex)
+        unlockMutex()
     }
 
     /// With the lock and the mutex held: frees the lock, or hands it over, and wakes one sleeper.
@@ -594,38 +608,63 @@ package struct Gate {
 
     /// Before a fork: takes the lock, so that no other thread is in the middle of a change.
     ///
-    /// It may be this thread that holds it, when a signal handler or a backend's function forks; it
-    /// then goes on with it. Which thread holds a lock is not known for a few instructions after it was
-    /// taken: if it stays unknown for long, it is this one that was interrupted there. Nothing here
+    /// It may be this thread that holds it, or the mutex, when a signal handler or a backend's function
+    /// forks; it then goes on with it. Which thread holds one is not known for a few instructions after
+    /// it was taken: if it stays unknown for long, it is this one that was interrupted there. Nothing here
     /// sleeps in a queue, for this thread may stand in one already.
-    func lockForFork() {
-        state.pointee.hold = .owned
-        var patience = 2000
-        while patience > 0 {
-            var old = word.pointee.load(ordering: .relaxed)
-            if old & Word.locked == 0
-                && exchange(&old, old | Word.locked)
-            {
-                break
+    ///
+    /// - Returns: Whether it has come to an end; else another thread holds the lock for long, and may
+    ///   wait for another one that the fork has taken.
+    func tryLockForFork() -> Bool {
+        assert(state.pointee.hold == .none)
+        var (attempts, doubts) = (Gate.attempts, Gate.doubts)
+        while true {
+            if isOwned || state.pointee.mutexOwner.load(ordering: .relaxed) == platform_thread() {
+                return end(with: .owned)
             }
-            let owner = state.pointee.owner.load(ordering: .relaxed)
-            if owner == platform_thread() { return }
-            patience = owner == 0 ? patience - 1 : 2000
+            var old = word.pointee.load(ordering: .relaxed)
+            if old & Word.live == 0 { return end(with: .owned) }
+            if old & Word.locked == 0 && exchange(&old, old | Word.locked) { break }
+            if state.pointee.owner.load(ordering: .relaxed) == 0 || !canTakeMutex {
+                doubts -= 1
+                if doubts == 0 { return end(with: .owned) }
+            } else {
+                attempts -= 1
+                if attempts == 0 { return false }
+            }
             platform_nap()
         }
-        if patience == 0 { return }
-        setOwner()
-        patience = 2000
-        // Likewise the mutex, which nobody holds for long.
         while platform_mutex_try(&state.pointee.mutex) == 0 {
-            patience -= 1
-            if patience == 0 { return unlock(attention: true) }
+            doubts -= 1
+            if doubts <= 0 || state.pointee.mutexOwner.load(ordering: .relaxed) == platform_thread()
+            {
+                // Whoever holds the mutex sees to the sleepers.
+                word.pointee.bitwiseAnd(~Word.locked, ordering: .releasing)
+                return end(with: .owned)
+            }
             platform_nap()
         }
-        state.pointee.hold = .taken
+        setOwner()
+        return end(with: .taken)
     }
 
-    /// After a fork, in the parent: goes on.
+    /// How often a fork looks for a lock that another thread holds before it gives back all others.
+    private static let attempts = 20
+    /// How often, where it is not known who holds it.
+    private static let doubts = 2000
+
+    private func end(with hold: Hold) -> Bool {
+        state.pointee.hold = hold
+        return true
+    }
+
+    private var canTakeMutex: Bool {
+        guard platform_mutex_try(&state.pointee.mutex) != 0 else { return false }
+        platform_mutex_unlock(&state.pointee.mutex)
+        return true
+    }
+
+    /// After a fork, in the parent, or instead of one: goes on.
     func unlockAfterFork() {
         let hold = state.pointee.hold
         state.pointee.hold = .none
@@ -644,15 +683,17 @@ package struct Gate {
         state.pointee.hold = .none
         var word = Word.live | Word.attention
         if isTaken {
-            // A signal handler has forked while this thread was asleep here: it goes on.
+            clearOwner()
+        } else if isOwned {
+            word = Word.live | Word.locked
+        }
+        // A signal handler has forked while this thread was asleep here: it goes on.
+        if isTaken || state.pointee.mutexOwner.load(ordering: .relaxed) == platform_thread() {
             word += wakeThisThread(in: &state.pointee.lockers)
             word += wakeThisThread(in: &state.pointee.evacuators)
             word += wakeThisThread(in: &state.pointee.turns)
             // A close that goes on finds nobody else.
             if let closer = state.pointee.closer { word += wakeIfThisThread(closer) }
-            clearOwner()
-        } else if isOwned {
-            word = Word.live | Word.locked
         }
         platform_mutex_init(&state.pointee.mutex)
         state.pointee.lockers.removeAll()

@@ -55,7 +55,15 @@ extension SelectorCore {
 
     /// Has one that waits look at what is left to poll(2), which its wait does not see.
     private func interruptWait() {
-        if gate.isWaiting { try? state.pointee.wakeUp.kick() }
+        duties.insert(.lookAtRefused)
+        passOnLook()
+    }
+
+    /// With the lock held, as long as nobody has looked: has one that waits do so.
+    ///
+    /// Whoever was to look may have come back with something else in hand.
+    func passOnLook() {
+        if duties.contains(.lookAtRefused) && gate.isWaiting { try? state.pointee.wakeUp.kick() }
     }
 
     /// Forgets `fd` and returns its registration; `sel_unregister` has the manual.

@@ -134,6 +134,7 @@ extension SelectorCore {
             try checkUsable()
             if duties.contains(.wakeUp) {
                 duties.remove(.wakeUp)
+                passOnLook()
                 return 0
             }
             try rebuildIfNeeded()
@@ -196,6 +197,7 @@ extension SelectorCore {
         if duties.isEmpty { return }
         duties.remove(.wakeUp)
         if state.pointee.isNested || gate.isWaiting { applyChangesOrWake() }
+        passOnLook()
     }
 
     /// How many bytes an event is longer than a report.
@@ -325,6 +327,7 @@ extension SelectorCore {
         into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
+        duties.remove(.lookAtRefused)
         if timeout == 0 || duties.contains(.pollRefused) {
             state.pointee.refusedFirst.toggle()
             var count: Int32 = 0

@@ -72,7 +72,7 @@ package struct SelectorCore: @unchecked Sendable {
     }
 
     struct Duties: OptionSet {
-        let rawValue: UInt8
+        let rawValue: UInt16
         /// Changes are to be handed to the backend.
         static let applyChanges = Duties(rawValue: 1)
         /// The kernel set is to be built anew before it is used again.
@@ -89,6 +89,9 @@ package struct SelectorCore: @unchecked Sendable {
         static let abandoned = Duties(rawValue: 64)
         /// Always: who waits has to be known, for the backend may call back.
         static let foreign = Duties(rawValue: 128)
+
+        /// A select is to look at what poll(2) watches, which a wait that goes on does not see.
+        static let lookAtRefused = Duties(rawValue: 256)
 
         /// The selector cannot be used any more.
         static let ended: Duties = [.close, .abandoned]
@@ -135,8 +138,12 @@ package struct SelectorCore: @unchecked Sendable {
     // MARK: Life
 
     /// Opens a core over a backend, which it closes, also when it throws.
+    ///
+    /// - Throws: Also `ECANCELED`, in a child that was forked, by a signal handler or a plug-in's
+    ///   function, since `generation`: the backend is the parent's.
     static func open(
-        backend: Backend, name: UnsafePointer<CChar>, capabilities: BackendCapabilities
+        backend: Backend, name: UnsafePointer<CChar>, capabilities: BackendCapabilities,
+        since generation: UInt32
     ) throws(SystemError) -> SelectorCore {
         guard let memory = platform_map(size) else {
             backend.close()
@@ -151,7 +158,7 @@ package struct SelectorCore: @unchecked Sendable {
             core.state.initialize(to: State(backend, name, capabilities, wakeUp))
             do throws(SystemError) {
                 try core.watchWakeUp()
-                try Forks.add(core)
+                try Forks.add(core, since: generation)
             } catch {
                 core.state.pointee.wakeUp.close()
                 core.state.deinitialize(count: 1)
@@ -160,6 +167,7 @@ package struct SelectorCore: @unchecked Sendable {
             core.unlockNew()
             return core
         } catch {
+            if generation != Forks.generation { backend.leaveToParent() }
             backend.close()
             platform_unmap(memory, size)
             throw error
@@ -229,9 +237,13 @@ package struct SelectorCore: @unchecked Sendable {
     }
 
     /// Before a fork: makes sure that no other thread is in the middle of a change.
-    func prepareFork() {
-        faceGate.lockForFork()
-        gate.lockForFork()
+    ///
+    /// - Returns: Whether it is so; else nothing was taken.
+    func prepareFork() -> Bool {
+        guard faceGate.tryLockForFork() else { return false }
+        if gate.tryLockForFork() { return true }
+        faceGate.unlockAfterFork()
+        return false
     }
 
     /// After a fork, in the parent: goes on.
@@ -254,11 +266,17 @@ package struct SelectorCore: @unchecked Sendable {
             duties.insert(.abandoned)
         }
         closeDescriptors()
+        // The stacks of the other threads will be those of new ones.
+        var mine: UnsafeMutablePointer<ForeignWaiter>?
         var waiter = state.pointee.foreignWaiters
-        while let other = waiter, other.pointee.thread != platform_thread() {
+        while let other = waiter {
             waiter = other.pointee.next
+            if other.pointee.thread == platform_thread() {
+                other.pointee.next = mine
+                mine = other
+            }
         }
-        state.pointee.foreignWaiters = waiter
+        state.pointee.foreignWaiters = mine
     }
 
     // MARK: Threads
@@ -301,15 +319,19 @@ package struct SelectorCore: @unchecked Sendable {
     }
 
     /// With the lock held: throws `ECANCELED` where the selector cannot be used any more.
+    ///
+    /// - Throws: `EDEADLK` where the backend's function in which this thread waits has called back.
     func checkUsable() throws(SystemError) {
+        if duties.isDisjoint(with: [.ended, .foreign]) { return }
         if !duties.isDisjoint(with: .ended) { throw SystemError(ECANCELED) }
+        if isWaitingItself { throw SystemError(EDEADLK) }
     }
 
     /// Takes the lock at a moment at which the set may be changed.
     @inline(__always)
     func lockForChange() throws(SystemError) {
         guard try gate.lockAndLook() else { return }
-        if !duties.isDisjoint(with: .ended)
+        if !duties.isDisjoint(with: [.ended, .foreign])
             || gate.isWaiting && !state.pointee.capabilities.contains(.concurrent)
         {
             try makeRoomForChange()
@@ -320,7 +342,7 @@ package struct SelectorCore: @unchecked Sendable {
     private func makeRoomForChange() throws(SystemError) {
         do throws(SystemError) {
             try checkUsable()
-            try evacuate()
+            if !state.pointee.capabilities.contains(.concurrent) { try evacuate() }
         } catch {
             unlock()
             throw error

@@ -117,7 +117,9 @@ struct BackendEntry {
             let saved = platform_errno()
             defer { platform_set_errno(saved) }
             var reason: UnsafePointer<CChar>?
+            let cancellation = platform_forbid_cancellation()
             let result = ask(&reason)
+            platform_allow_cancellation(cancellation)
             if result == 0 { return .available }
             if result < 0 && result >= -4095 {
                 return verdict(on: 0 &- result, because: reason)

@@ -162,9 +162,11 @@ extension BackendRegistry {
         _ entry: sel_plugin_entry, of handle: UnsafeMutableRawPointer
     ) -> UnsafePointer<sel_backend_ops>? {
         let saved = platform_errno()
+        let cancellation = platform_forbid_cancellation()
         let asked = Asked(handle: handle, before: state.pointee.asked)
         defer {
             state.pointee.asked = asked.before
+            platform_allow_cancellation(cancellation)
             platform_set_errno(saved)
         }
         return withUnsafePointer(to: asked) {

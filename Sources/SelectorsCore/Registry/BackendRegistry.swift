@@ -222,10 +222,12 @@ package struct BackendRegistry {
 
     /// Opens a core on the backend that a list chooses; `sel_open` has the manual.
     package func open(_ list: UnsafePointer<CChar>?) throws(SystemError) -> SelectorCore {
+        let generation = Forks.generation
         let (entry, backend) = try openBare(list)
         do throws(SystemError) {
             return try SelectorCore.open(
-                backend: backend, name: entry.name, capabilities: entry.capabilities)
+                backend: backend, name: entry.name, capabilities: entry.capabilities,
+                since: generation)
         } catch {
             throw LastError.record(error)
         }
