@@ -180,9 +180,11 @@ extension SelectorCore {
         return deadline?.end ?? -1
     }
 
-    /// Tells whether what a wait has thrown is for the caller, and not a signal to go on after.
+    /// Tells whether what a wait has thrown is for the caller, and not a signal to go on after, nor from a
+    /// signal handler's having forked: this child's wait has to begin anew.
     private func endsSelect(_ error: SystemError) -> Bool {
-        error.code != EINTR || state.pointee.isInterruptible
+        error.code == EINTR
+            ? state.pointee.isInterruptible : !duties.contains(.leaveToParent)
     }
 
     /// Throws what has gone wrong with the wake-up, once.

@@ -115,6 +115,8 @@ struct WakeUp: ~Copyable {
     /// - Throws: `EBADF` where somebody has closed the descriptor: another file that has its number is
     ///   not written to.
     func kick() throws(SystemError) {
+        // After a fork that has just interrupted this call nobody waits.
+        if state.load(ordering: .relaxed) & State.detached != 0 { return }
         guard isIntact else { throw SystemError(EBADF) }
         try check(platform_wakeup_write(fd))
     }
