@@ -24,7 +24,7 @@ $(BUILD)/stress: $(call sources,stress)
 $(BUILD)/allocations: $(tests)/allocations.c
 $(BUILD)/faults: $(call sources,faults) $(filter-out %/main.c,$(call sources,conformance))
 $(BUILD)/plugins_test: $(call sources,plugins) ../include/selectors_plugin.h \
-    $(filter %.h %/harness.c %/helpers.c,$(call sources,conformance)) | plugins $(BUILD)/plugins/wrong.so
+    $(filter %.h %/harness.c %/helpers.c %/waiters.c,$(call sources,conformance)) | plugins $(BUILD)/plugins/wrong.so
 $(replays): $(BUILD)/replay_%: $(tests)/fuzz/%.c $(tests)/fuzz/replay.c $(tests)/fuzz/target.h
 
 $(addprefix $(BUILD)/,conformance model stress allocations faults plugins_test) $(replays): \
