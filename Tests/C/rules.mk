@@ -2,6 +2,7 @@
 # run in that folder.
 
 STRESS ?= --seconds 5
+FORKS ?= 1000
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang
 FUZZ_BUILD ?= $(CURDIR)/../.build-fuzz
@@ -11,7 +12,7 @@ c_tests := conformance plugins_test allocations
 fuzz_targets := backend_list calls
 replays := $(addprefix $(BUILD)/replay_,$(fuzz_targets))
 
-.PHONY: check programs bench instructions faults model stress fuzz fuzz-library
+.PHONY: check programs bench instructions faults model stress forks fuzz fuzz-library
 
 all: $(addprefix $(BUILD)/,stress $(c_tests)) $(replays)
 
@@ -76,6 +77,9 @@ model: $(BUILD)/model
 
 stress: $(BUILD)/stress
 	@$(bin)/stress $(STRESS)
+
+forks: $(BUILD)/stress
+	@$(bin)/stress --forks $(FORKS)
 
 fuzz: $(addprefix fuzz-,$(fuzz_targets))
 
