@@ -353,11 +353,16 @@ static void fork_in_handler(int number) {
     errno = saved;
 }
 
+/* Stands where a thread of the parent's has stood, until the selector is closed. */
+static pthread_barrier_t is_soiled, is_closed;
+
 static void *soil_a_stack(void *argument) {
     volatile char block[60000];
-    memset((char *)block, 'x', sizeof block);
-    (void)argument;
-    return NULL;
+    for (size_t i = 0; i < sizeof block; i++)
+        block[i] = 'x';
+    pthread_barrier_wait(&is_soiled);
+    pthread_barrier_wait(&is_closed);
+    return argument;
 }
 
 /* What a child does whose thread was waiting when it forked, after that wait. */
@@ -365,14 +370,18 @@ static void go_on_in_child(sel_selector *selector, int result) {
     pthread_t threads[4];
     int ready;
     EQUAL(result, 0);
-    for (int i = 0; i < LENGTH(threads); i++) /* which have the memory of those that are no more */
-        CHECK(pthread_create(&threads[i], NULL, soil_a_stack, NULL) == 0);
+    pthread_barrier_init(&is_soiled, NULL, LENGTH(threads) + 1);
+    pthread_barrier_init(&is_closed, NULL, LENGTH(threads) + 1);
     for (int i = 0; i < LENGTH(threads); i++)
-        CHECK(pthread_join(threads[i], NULL) == 0);
+        CHECK(pthread_create(&threads[i], NULL, soil_a_stack, NULL) == 0);
+    pthread_barrier_wait(&is_soiled);
     ready = make_ready_event();
     OK(sel_register(selector, ready, SEL_READ, NULL));
     CHECK(sees(selector, ready, SEL_READ, 0));
     OK(sel_close(selector));
+    pthread_barrier_wait(&is_closed);
+    for (int i = 0; i < LENGTH(threads); i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
 }
 
 static void *wait_and_fork(void *argument) {
