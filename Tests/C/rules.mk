@@ -2,6 +2,7 @@
 # run in that folder.
 
 STRESS ?= --seconds 5
+FORKS ?= 1000
 FUZZ_SECONDS ?= 60
 FUZZ_CC ?= clang
 FUZZ_BUILD ?= $(CURDIR)/../.build-fuzz
@@ -11,7 +12,7 @@ c_tests := conformance plugins_test allocations
 fuzz_targets := backend_list calls
 replays := $(addprefix $(BUILD)/replay_,$(fuzz_targets))
 
-.PHONY: check programs bench instructions pool faults model stress fuzz fuzz-library
+.PHONY: check programs bench instructions pool faults model stress forks fuzz fuzz-library
 
 all: $(addprefix $(BUILD)/,stress $(c_tests)) $(replays)
 
@@ -24,7 +25,7 @@ $(BUILD)/stress: $(call sources,stress)
 $(BUILD)/allocations: $(tests)/allocations.c
 $(BUILD)/faults: $(call sources,faults) $(filter-out %/main.c,$(call sources,conformance))
 $(BUILD)/plugins_test: $(call sources,plugins) ../include/selectors_plugin.h \
-    $(filter %.h %/harness.c %/helpers.c,$(call sources,conformance)) | plugins $(BUILD)/plugins/wrong.so
+    $(filter %.h %/harness.c %/helpers.c %/waiters.c,$(call sources,conformance)) | plugins $(BUILD)/plugins/wrong.so
 $(replays): $(BUILD)/replay_%: $(tests)/fuzz/%.c $(tests)/fuzz/replay.c $(tests)/fuzz/target.h
 
 $(addprefix $(BUILD)/,conformance model stress allocations faults plugins_test) $(replays): \
@@ -35,13 +36,20 @@ $(BUILD)/plugins/wrong.so: $(tests)/plugins/plugin/wrong.c $(wildcard ../include
 	@mkdir -p $(@D)
 	$(link_plugin)
 
+# A module with the archive in it, which is built here alone, and who loads and unloads it.
+$(BUILD)/module.so: $(tests)/unload/module.c ../include/selectors.h $(BUILD)/flags | library
+	$(CC) $(our_cflags) $(CPPFLAGS) $(CFLAGS) -fPIC -shared -o $@ $< "$(libdir)/libselectors.a" $(LDFLAGS)
+
+$(BUILD)/unload: $(tests)/unload/main.c $(BUILD)/flags
+	$(CC) $(our_cflags) $(CPPFLAGS) $(CFLAGS) -o $@ $< $(LDFLAGS) -ldl -pthread $(LDLIBS)
+
 # The example in the plug-in header's first comment.
 $(BUILD)/mine.so: ../include/selectors_plugin.h $(BUILD)/flags
 	sed -n '/^ \*     #define _GNU_SOURCE/,/^ \* SPDX/{ s/^ \*     //p; s/^ \*$$//p; }' $< >$(BUILD)/mine.c
 	$(CC) $(our_cflags) -Werror $(CPPFLAGS) $(CFLAGS) -fPIC -shared -o $@ $(BUILD)/mine.c $(LDFLAGS)
 
 # All tests run, even after one that failed.
-check: all $(BUILD)/mine.so
+check: all $(BUILD)/mine.so $(if $(only),$(BUILD)/module.so $(BUILD)/unload)
 	@status=0; \
 	for test in $(c_tests); do \
 	    echo "# $$test"; \
@@ -55,6 +63,12 @@ check: all $(BUILD)/mine.so
 	    $(bin)/replay_$$target $(tests)/fuzz/corpus/$$target/* || \
 	        { status=1; echo "# replay_$$target has failed" >&2; }; \
 	done; \
+	if [ -n "$(only)" ]; then \
+	    echo "# unload"; \
+	    $(bin)/unload $(bin)/module.so || { status=1; echo "# unload has failed" >&2; }; \
+	    echo "# what the library makes when it is first used: nothing"; \
+	    nm "$(libdir)/libselectors.so" | grep swift_once >&2 && status=1; \
+	fi; \
 	echo "# header_test.sh"; \
 	sh $(tests)/header_test.sh ../include "$(libdir)/libselectors.so" $(only) || \
 	    { status=1; echo "# header_test.sh has failed" >&2; }; \
@@ -76,6 +90,9 @@ model: $(BUILD)/model
 
 stress: $(BUILD)/stress
 	@$(bin)/stress $(STRESS)
+
+forks: $(BUILD)/stress
+	@$(bin)/stress --forks $(FORKS)
 
 fuzz: $(addprefix fuzz-,$(fuzz_targets))
 

@@ -30,6 +30,10 @@ int64_t now(void) {
     return clock_ns(CLOCK_MONOTONIC);
 }
 
+int64_t cpu_time(void) {
+    return clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
 static void count_signal(int number) {
     (void)number;
     signals++;
@@ -226,10 +230,10 @@ bool waits_out(sel_selector *selector, int64_t timeout_ns) {
 }
 
 bool rests(sel_selector *selector, int64_t timeout_ns) {
-    int64_t cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID), start = now(), wall;
+    int64_t cpu = cpu_time(), start = now(), wall;
     bool waited = waits_out(selector, timeout_ns);
     wall = now() - start;
-    cpu = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    cpu = cpu_time() - cpu;
     if (cpu >= wall / 2)
         note("waited %lld ns, for %lld on the processor", (long long)wall, (long long)cpu);
     return waited && cpu < wall / 2;

@@ -16,6 +16,9 @@
 
 int64_t now(void);
 
+/* The processor time of all threads. */
+int64_t cpu_time(void);
+
 /* Sends signals, after so long and then again and again, to a handler without SA_RESTART. */
 bool start_storm(int64_t first_ns, int64_t next_ns);
 void stop_storm(void);

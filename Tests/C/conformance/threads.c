@@ -1,119 +1,13 @@
 /*
- * threads.c - proves that one thread's change or wake-up ends another's wait, and what a fork's
- * child may do.
+ * threads.c - proves that one thread's change or wake-up ends another's wait, what several waiting
+ * threads get, and that no thread starves or is cancelled within a call.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "helpers.h"
+#include "waiters.h"
 
-#include <fcntl.h>
-#include <poll.h>
-#include <pthread.h>
 #include <sched.h>
-#include <stdatomic.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-/* A thread that waits in sel_select() without a limit. */
-struct waiter {
-    pthread_t thread;
-    sel_selector *selector;
-    atomic_int id;
-    sel_event event;
-    int result;
-    atomic_bool is_back;
-    bool is_joined;
-};
-
-/* The waiters of the running fact. They are not on its stack: a fact that fails returns first. */
-static struct waiter started[4];
-static int started_count;
-
-static void *wait_for_ever(void *argument) {
-    struct waiter *waiter = argument;
-    atomic_store(&waiter->id, (int)syscall(SYS_gettid));
-    waiter->result = sel_select(waiter->selector, &waiter->event, 1, SEL_FOREVER);
-    atomic_store(&waiter->is_back, true);
-    return NULL;
-}
-
-/* Whether a thread sleeps, in the kernel or for a lock. */
-static bool is_asleep(int id) {
-    char path[64], line[256] = "", *state;
-    FILE *file;
-    snprintf(path, sizeof path, "/proc/self/task/%d/stat", id);
-    file = fopen(path, "re");
-    if (file == NULL)
-        return false;
-    state = fgets(line, sizeof line, file) == NULL ? NULL : strrchr(line, ')');
-    fclose(file);
-    return state != NULL && state[2] == 'S';
-}
-
-/* Waits until the waiter sleeps or has come back, and tells whether it sleeps. One look is not
- * enough: a thread also runs for a moment when it resumes its wait, after a stop of the process for
- * example. */
-static bool still_waits(struct waiter *waiter) {
-    while (!atomic_load(&waiter->is_back)) {
-        if (atomic_load(&waiter->id) != 0 && is_asleep(atomic_load(&waiter->id)))
-            return true;
-        sched_yield();
-    }
-    return false;
-}
-
-/* What its sel_select() returned, once it has. */
-static int result_of(struct waiter *waiter) {
-    waiter->is_joined = pthread_join(waiter->thread, NULL) == 0;
-    return waiter->is_joined ? waiter->result : -1;
-}
-
-static bool is_open(const sel_selector *selector) {
-    for (int i = 0; i < MOST_SELECTORS; i++)
-        if (test.selectors[i] == selector)
-            return true;
-    return false;
-}
-
-/* Ends the waiters that a fact leaves behind. Where the selector is closed, the close ends them. */
-static void end_waiters(void) {
-    static const struct timespec tick = {0, MS};
-    for (int i = 0; i < started_count; i++) {
-        struct waiter *waiter = &started[i];
-        while (!waiter->is_joined && !atomic_load(&waiter->is_back) && is_open(waiter->selector)) {
-            sel_wakeup(waiter->selector);
-            nanosleep(&tick, NULL);
-        }
-        if (!waiter->is_joined)
-            result_of(waiter);
-    }
-    started_count = 0;
-}
-
-/* Starts a waiter and returns when it is blocked. */
-static bool start_waiter(struct waiter **waiter, sel_selector *selector) {
-    int index = 0;
-    while (index < started_count && !started[index].is_joined)
-        index++;
-    if (index == LENGTH(started))
-        return false;
-    *waiter = &started[index];
-    (*waiter)->selector = selector;
-    atomic_init(&(*waiter)->id, 0);
-    atomic_init(&(*waiter)->is_back, false);
-    if (pthread_create(&(*waiter)->thread, NULL, wait_for_ever, *waiter) != 0)
-        return false;
-    (*waiter)->is_joined = false;
-    if (index == started_count)
-        started_count++;
-    test.end_threads = end_waiters;
-    return still_waits(*waiter);
-}
 
 static sel_selector *to_be_woken;
 
@@ -236,17 +130,6 @@ static void one_shot_is_armed_by_another_thread(sel_selector *selector) {
     CHECK(rests(selector, 20 * MS));
 }
 
-/* How many are back; waits until the first one is. */
-static int count_back(struct waiter *const *waiters, int count) {
-    int back = 0;
-    while (back == 0) {
-        sched_yield();
-        for (int i = 0; i < count; i++)
-            back += atomic_load(&waiters[i]->is_back);
-    }
-    return back;
-}
-
 static void exclusive_does_not_wake_all(sel_selector *selector) {
     enum { WAITERS = 4 };
     struct waiter *waiters[WAITERS];
@@ -260,6 +143,7 @@ static void exclusive_does_not_wake_all(sel_selector *selector) {
         CHECK(start_waiter(&waiters[i], selectors[i]));
     }
     CHECK(put(fd));
+    CHECK(are_back(waiters, WAITERS, 1));
     CHECK(count_back(waiters, WAITERS) < WAITERS);
     usleep(20000); /* in which the others would wake if they did */
     CHECK(count_back(waiters, WAITERS) < WAITERS);
@@ -269,190 +153,227 @@ static void exclusive_does_not_wake_all(sel_selector *selector) {
     }
 }
 
-/* Waits for a child and tells whether it was content. */
-static bool is_content(pid_t child) {
-    int status;
-    return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
-           WEXITSTATUS(status) == 0;
-}
+/* Many that wait. */
 
-/* What a child does with the selector of its parent. */
-static bool use_in_child(sel_selector *selector, int idle, int ready) {
-    sel_event event;
-    return sel_register(selector, ready, SEL_READ, NULL) == 0 &&
-           sel_modify(selector, idle, BOTH, NULL) == 0 &&
-           sel_unregister(selector, idle, NULL) == 0 &&
-           sel_select(selector, &event, 1, ENOUGH) == 1 && event.key.fd == ready &&
-           sel_unregister(selector, ready, NULL) == 0 && sel_wakeup(selector) == 0 &&
-           sel_select(selector, &event, 1, SEL_FOREVER) == 0 && sel_close(selector) == 0;
-}
+enum { MANY = MOST_WAITERS };
 
-static void child_has_a_set_of_its_own(sel_selector *selector) {
-    int idle = watch(selector, make_event(), SEL_READ), ready = make_ready_event();
-    struct waiter *waiter;
-    pid_t child;
-    CHECK(start_waiter(&waiter, selector));
-    child = fork();
-    if (child == 0)
-        _exit(!use_in_child(selector, idle, ready));
-    CHECK(is_content(child));
-    CHECK(still_waits(waiter));
-    CHECK(put(idle));
-    EQUAL(result_of(waiter), 1);
-    CHECK(take(idle));
+static void many_waiters_rest(sel_selector *selector) {
+    struct waiter *waiters[MANY];
+    watch(selector, make_event(), SEL_READ);
+    CHECK(start_waiters(waiters, MANY, selector));
     CHECK(rests(selector, 100 * MS));
-    CHECK(put(idle));
-    CHECK(sees(selector, idle, SEL_READ, 0));
+    CHECK(count_back(waiters, MANY) == 0);
+    OK(close_selector(selector));
+    for (int i = 0; i < MANY; i++)
+        EQUAL(result_of(waiters[i]), -ECANCELED);
 }
 
-static void child_may_wake_and_close_at_once(sel_selector *selector) {
-    int idle = watch(selector, make_event(), SEL_READ);
-    pid_t child = fork();
-    if (child == 0)
-        _exit(sel_wakeup(selector) != 0 || sel_wakeup(selector) != 0 || sel_close(selector) != 0);
-    CHECK(is_content(child));
-    CHECK(rests(selector, 50 * MS));
-    CHECK(put(idle));
-    CHECK(sees(selector, idle, SEL_READ, 0));
-}
-
-static void wakeup_in_a_child_is_kept(sel_selector *selector) {
-    pid_t child = fork();
-    if (child == 0) {
-        sel_event event;
-        _exit(sel_wakeup(selector) != 0 || sel_select(selector, &event, 1, SEL_FOREVER) != 0);
+/* Each wake-up ends the next wait; none is lost, and none is left in the end. */
+static void one_shot_goes_to_one_of_many(sel_selector *selector) {
+    struct waiter *waiters[MANY];
+    int events = 0, fd = watch(selector, make_event(), SEL_READ | SEL_ONESHOT);
+    CHECK(start_waiters(waiters, MANY, selector));
+    CHECK(put(fd));
+    CHECK(are_back(waiters, MANY, 1));
+    for (int back = 2; back <= MANY; back++) {
+        OK(sel_wakeup(selector));
+        CHECK(are_back(waiters, MANY, back));
     }
-    CHECK(is_content(child));
+    for (int i = 0; i < MANY; i++)
+        events += result_of(waiters[i]);
+    EQUAL(events, 1);
     CHECK(rests(selector, 20 * MS));
 }
 
-static void wakeups_in_a_child_are_one(sel_selector *selector) {
-    pid_t child = fork();
-    if (child == 0)
-        _exit(!(sel_wakeup(selector) == 0 && watch(selector, make_event(), SEL_READ) >= 0 &&
-                sel_wakeup(selector) == 0 && quiet(selector) && waits_out(selector, 20 * MS)));
-    CHECK(is_content(child));
+/* Whether one of two waiters gets an event, be the other one back or not. */
+static bool one_has_event(struct waiter *const waiters[2]) {
+    for (int64_t end = now() + ENOUGH; now() < end; usleep(100))
+        for (int i = 0; i < 2; i++)
+            if (atomic_load(&waiters[i]->is_back) && waiters[i]->result == 1)
+                return true;
+    note("%d waits have ended, none with the event", count_back(waiters, 2));
+    return false;
 }
 
-static void child_keeps_spent_one_shots(sel_selector *selector) {
-    int spent = watch(selector, make_ready_event(), SEL_READ | SEL_ONESHOT);
-    int armed = watch(selector, make_event(), SEL_READ | SEL_ONESHOT);
-    pid_t child;
-    CHECK(sees(selector, spent, SEL_READ, 0));
-    child = fork();
-    if (child == 0)
-        _exit(!(put(armed) && sees(selector, armed, SEL_READ, 0) && quiet(selector) &&
-                sel_modify(selector, spent, SEL_READ | SEL_ONESHOT, NULL) == 0 &&
-                sees(selector, spent, SEL_READ, 0) && quiet(selector)));
-    CHECK(is_content(child));
-    CHECK(sees(selector, armed, SEL_READ, 0));
+/* The one that is woken may return for that alone: then the other has to look. */
+static void wakeup_hides_nothing_from_others(sel_selector *selector) {
+    const uint32_t events[] = {SEL_READ, BOTH};
+    int fds[] = {make_file(), make_ready_event()};
+    for (int i = 0; i < 40; i++) {
+        struct waiter *waiters[2];
+        bool is_seen;
+        CHECK(start_waiters(waiters, 2, selector));
+        OK(sel_wakeup(selector));
+        OK(sel_register(selector, fds[i % 2], events[i % 2], NULL));
+        is_seen = one_has_event(waiters);
+        OK(sel_unregister(selector, fds[i % 2], NULL));
+        for (int back = 1; back <= 2; back++)
+            if (count_back(waiters, 2) < back)
+                CHECK(sel_wakeup(selector) == 0 && are_back(waiters, 2, back));
+        for (int j = 0; j < 2; j++)
+            CHECK(result_of(waiters[j]) >= 0);
+        CHECK(is_seen);
+        CHECK(look(selector) == 0 && quiet(selector)); /* a wake-up that came too late */
+    }
+}
+
+/* What an edge of an unregistered file is about is known only by building the kernel set anew. */
+static void no_set_is_replaced_under_a_waiter(sel_selector *selector) {
+    int left[2], closed[2], idle[2], ready = make_ready_event();
+    struct waiter *waiter;
+    NEEDS(SEL_CAN_EDGE);
+    CHECK(make_pipe(left) && make_pipe(closed) && make_pipe(idle));
+    watch(selector, left[0], SEL_READ | SEL_EDGE);
+    CHECK(duplicate(left[0]) >= 0 && drop(left[0]));
+    OK(sel_unregister(selector, left[0], NULL));
+    watch(selector, closed[0], SEL_READ);
+    CHECK(drop(closed[0]));
+    OK(sel_modify(selector, closed[0], SEL_READ | SEL_PRIORITY, NULL));
+    CHECK(sees(selector, closed[0], SEL_READ | SEL_PRIORITY, SEL_INVALID));
+    CHECK(own(dup2(idle[0], closed[0])) == closed[0]);
+    CHECK(quiet(selector));
+    CHECK(put(left[1]));
+    CHECK(start_waiter(&waiter, selector));
+    OK(sel_register(selector, ready, SEL_READ, NULL));
+    EQUAL(result_of(waiter), 1);
+    EQUAL(waiter->event.key.fd, ready);
+}
+
+/* What a file that lives on makes known to one of them has all of them leave, and wait again. */
+static void waiters_outlive_a_new_set(sel_selector *selector) {
+    enum { WAITERS = 4 };
+    struct waiter *waiters[WAITERS];
+    int live = watch(selector, make_event(), SEL_READ | SEL_ONESHOT), events = 0;
+    int left = watch(selector, make_event(), SEL_READ), twin = duplicate(left);
+    CHECK(twin >= 0 && drop(left));
+    OK(sel_unregister(selector, left, NULL));
+    CHECK(start_waiters(waiters, WAITERS, selector));
+    CHECK(put(twin));
+    for (int i = 0; i < 3; i++) { /* to see it, some backends have to be told of a change */
+        int fd = watch(selector, make_event(), SEL_READ);
+        OK(sel_unregister(selector, fd, NULL));
+    }
+    EQUAL(count_back(waiters, WAITERS), 0);
+    CHECK(put(live));
+    CHECK(are_back(waiters, WAITERS, 1));
+    for (int back = 2; back <= WAITERS; back++) {
+        OK(sel_wakeup(selector));
+        CHECK(are_back(waiters, WAITERS, back));
+    }
+    for (int i = 0; i < WAITERS; i++)
+        events += result_of(waiters[i]);
+    EQUAL(events, 1);
     CHECK(rests(selector, 20 * MS));
 }
 
-static void child_keeps_files_and_closed_ones(sel_selector *selector) {
-    int closed = watch(selector, make_event(), SEL_READ);
-    int file = watch(selector, make_file(), SEL_READ);
-    pid_t child = fork();
-    if (child == 0) {
-        sel_event got[4];
-        close(closed);
-        _exit(sel_select(selector, got, 4, ENOUGH) != 2 ||
-              find(got, 2, closed)->detail != SEL_INVALID ||
-              find(got, 2, file)->events != SEL_READ);
-    }
-    CHECK(is_content(child));
-    CHECK(sees(selector, file, SEL_READ, 0));
-}
+/* Threads that never rest. */
 
-static void child_may_nest(sel_selector *selector) {
-    int inner, idle = watch(selector, make_event(), SEL_READ);
-    sel_selector *outer = open_selector(test.backend);
-    pid_t child;
-    NEEDS(SEL_CAN_FILENO);
-    inner = watch(outer, sel_fileno(selector), SEL_READ);
-    child = fork();
-    if (child == 0)
-        _exit(!(quiet(selector) && quiet(outer) && put(idle) && sees(outer, inner, SEL_READ, 0) &&
-                sees(selector, idle, SEL_READ, 0) && sel_fileno(selector) == inner));
-    CHECK(is_content(child));
-    CHECK(sees(outer, inner, SEL_READ, 0));
-    CHECK(sees(selector, idle, SEL_READ, 0));
-}
+static atomic_bool is_over;
 
-/* How many open descriptors an exec would leave open. */
-static int count_inherited(void) {
-    int count = 0;
-    for (int fd = 0; fd < 1024; fd++) {
-        int flags = fcntl(fd, F_GETFD);
-        count += flags >= 0 && (flags & FD_CLOEXEC) == 0;
-    }
-    return count;
-}
-
-static void nothing_is_left_to_an_exec(sel_selector *selector) {
-    int before, ghost;
-    pid_t child;
-    close_selector(selector);
-    before = count_inherited();
-    selector = open_selector(test.backend);
-    CHECK(selector != NULL);
-    sel_fileno(selector);
-    EQUAL(count_inherited(), before);
-    ghost = leave_a_ghost(selector, false);
-    CHECK(ghost >= 0 && quiet(selector)); /* which rebuilds the kernel set */
-    EQUAL(count_inherited(), before);
-    child = fork();
-    if (child == 0)
-        _exit(sel_register(selector, ghost, SEL_READ, NULL) != 0 || !quiet(selector) ||
-              count_inherited() != before);
-    CHECK(is_content(child));
-}
-
-/* What a worker of a server does: waits for the socket, and serves what it gets. */
-static void work(sel_selector *selector, int listener, int served) {
+static void *wait_again_and_again(void *selector) {
     sel_event event;
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    while (sel_select(selector, &event, 1, SEL_FOREVER) == 1) {
-        int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-        if (client >= 0)
-            put(served);
-        if (client >= 0)
-            close(client);
-    }
-    _exit(1);
+    while (!atomic_load(&is_over))
+        if (sel_select(selector, &event, 1, SEL_FOREVER) < 0)
+            return selector;
+    return NULL;
 }
 
-/* Connects clients, one after another, and waits until each is served. */
-static void connect_clients(const struct sockaddr_in *address, int count, int served) {
-    for (int i = 0; i < count; i++) {
-        struct pollfd one = {served, POLLIN, 0};
-        int client = make_socket();
-        CHECK(connect(client, (const struct sockaddr *)address, sizeof *address) == 0 ||
-              errno == EINPROGRESS);
-        EQUAL(poll(&one, 1, 5000), 1);
-        CHECK(take(served) && drop(client));
+static void nobody_starves_beside_many(sel_selector *selector) {
+    pthread_t threads[MANY];
+    int ready = watch(selector, make_ready_event(), SEL_READ), other = make_event(), i = 0;
+    int64_t end = now() + 3 * ENOUGH;
+    int started = 0, ended = 0;
+    sel_event event;
+    atomic_store(&is_over, false);
+    while (started < MANY &&
+           pthread_create(&threads[started], NULL, wait_again_and_again, selector) == 0)
+        started++;
+    for (; i < 50 && now() < end; i++) {
+        if (sel_register(selector, other, SEL_READ, NULL) != 0 ||
+            sel_modify(selector, other, BOTH, NULL) != 0 ||
+            sel_unregister(selector, other, NULL) != 0 ||
+            sel_select(selector, &event, 1, SEL_FOREVER) != 1)
+            break;
     }
+    atomic_store(&is_over, true);
+    for (int j = 0; j < started; j++) {
+        void *failed;
+        ended += pthread_join(threads[j], &failed) == 0 && failed == NULL;
+    }
+    EQUAL(ended, MANY);
+    EQUAL(i, 50);
+    CHECK(sees(selector, ready, SEL_READ, 0));
 }
 
-/* A server that forks its workers first. They end before the fact does, whatever fails. */
-static void prefork_server_serves_all(sel_selector *selector) {
-    enum { WORKERS = 3, CLIENTS = 12 };
-    struct sockaddr_in address;
-    int listener = make_bound(&address), served[2], forked = 0, ended = 0;
-    pid_t workers[WORKERS];
-    CHECK(listener >= 0 && listen(listener, CLIENTS) == 0 && make_pipe(served));
-    OK(sel_register(selector, listener, SEL_READ, NULL));
-    while (forked < WORKERS && (workers[forked] = fork()) >= 0) {
-        if (workers[forked] == 0)
-            work(selector, listener, served[1]);
-        forked++;
+/* Cancellation. */
+
+static void be_cancelled(struct waiter *waiter) {
+    (void)waiter;
+    pthread_testcancel();
+}
+
+static void cancelled_wait_ends_first(sel_selector *selector) {
+    int fd = watch(selector, make_event(), SEL_READ);
+    struct waiter *waiters[2]; /* of which one may wait for the other */
+    for (int i = 0; i < LENGTH(waiters); i++)
+        CHECK(start_waiter_then(&waiters[i], selector, be_cancelled));
+    for (int i = 0; i < LENGTH(waiters); i++)
+        CHECK(pthread_cancel(waiters[i]->thread) == 0);
+    CHECK(put(fd));
+    for (int i = 0; i < LENGTH(waiters); i++) {
+        int result = result_of(waiters[i]);
+        CHECK(atomic_load(&waiters[i]->is_back) && waiters[i]->end == PTHREAD_CANCELED);
+        EQUAL(result, 1);
     }
-    if (forked == WORKERS)
-        connect_clients(&address, CLIENTS, served[0]);
-    for (int i = 0; i < forked; i++)
-        ended += kill(workers[i], SIGKILL) == 0 && waitpid(workers[i], NULL, 0) == workers[i];
-    EQUAL(ended, WORKERS);
-    CHECK(rests(selector, 20 * MS));
+    CHECK(sees(selector, fd, SEL_READ, 0));
+}
+
+/* What a thread does that is cancelled already. */
+static void call_all(sel_selector *selector) {
+    int fd = make_ready_event();
+    sel_backend_info infos[MOST_BACKENDS];
+    sel_selector *other;
+    sel_event event;
+    sel_key key;
+    sigset_t mask;
+    pthread_sigmask(SIG_BLOCK, NULL, &mask);
+    CHECK(pthread_cancel(pthread_self()) == 0);
+    OK(sel_open(&other, test.backend));
+    OK(sel_register(selector, fd, SEL_READ, NULL));
+    EQUAL(sel_select(selector, &event, 1, 0), 1);
+    EQUAL(sel_select(selector, &event, 1, SECOND), 1);
+    EQUAL(sel_select(selector, &event, 1, SEL_FOREVER), 1);
+    EQUAL(sel_pselect(selector, &event, 1, SEL_FOREVER, &mask), 1);
+    OK(sel_modify(selector, fd, BOTH, NULL));
+    EQUAL(sel_select(selector, &event, 1, SEL_FOREVER), 1);
+    OK(sel_wakeup(selector));
+    OK(sel_get_key(selector, fd, &key));
+    EQUAL(sel_get_map(selector, &key, 1), 1);
+    sel_fileno(selector);
+    OK(sel_unregister(selector, fd, NULL));
+    EQUAL(sel_select(selector, &event, 1, SEL_FOREVER), 0);
+    CHECK(sel_backends(infos, MOST_BACKENDS) > 0);
+    CHECK(sel_open(&selector, "nonsense") == -ENOENT);
+    OK(sel_close(other));
+}
+
+static atomic_bool has_called_all;
+
+static void *call_all_in_a_thread(void *selector) {
+    call_all(selector);
+    atomic_store(&has_called_all, true);
+    pthread_testcancel();
+    return NULL;
+}
+
+static void calls_are_no_cancellation_points(sel_selector *selector) {
+    pthread_t thread;
+    void *end;
+    atomic_store(&has_called_all, false);
+    CHECK(pthread_create(&thread, NULL, call_all_in_a_thread, selector) == 0);
+    CHECK(pthread_join(thread, &end) == 0);
+    CHECK(atomic_load(&has_called_all) && end == PTHREAD_CANCELED);
+    CHECK(quiet(selector));
 }
 
 const struct fact threads_facts[] = {
@@ -465,14 +386,13 @@ const struct fact threads_facts[] = {
     FACT("each thread sees what is ready", each_thread_sees_what_is_ready),
     FACT("another thread arms a one-shot", one_shot_is_armed_by_another_thread),
     FACT("an exclusive one does not wake all", exclusive_does_not_wake_all),
-    FACT("a fork's child has a set of its own", child_has_a_set_of_its_own),
-    FACT("a fork's child may wake and close at once", child_may_wake_and_close_at_once),
-    FACT("a wake-up in a fork's child is kept", wakeup_in_a_child_is_kept),
-    FACT("wake-ups in a fork's child are one", wakeups_in_a_child_are_one),
-    FACT("a fork's child has files and closed ones", child_keeps_files_and_closed_ones),
-    FACT("a fork's child keeps spent one-shots", child_keeps_spent_one_shots),
-    FACT("a fork's child has a selector in another", child_may_nest),
-    FACT("nothing is left to an exec", nothing_is_left_to_an_exec),
-    FACT("a prefork server serves all", prefork_server_serves_all),
+    FACT("many waiters rest, and a close ends them all", many_waiters_rest),
+    FACT("a one-shot goes to one of many, a wake-up to another", one_shot_goes_to_one_of_many),
+    FACT("a wake-up hides nothing from other waiters", wakeup_hides_nothing_from_others),
+    FACT("no kernel set is replaced under a waiter", no_set_is_replaced_under_a_waiter),
+    FACT("waiters outlive a new kernel set", waiters_outlive_a_new_set),
+    FACT("nobody starves beside many waiters", nobody_starves_beside_many),
+    FACT("a cancelled thread ends its wait first", cancelled_wait_ends_first),
+    FACT("calls are no cancellation points", calls_are_no_cancellation_points),
     END_OF_FACTS,
 };

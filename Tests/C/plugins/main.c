@@ -79,6 +79,7 @@ int main(int argc, char **argv) {
     prove_opening();
     prove_calls();
     prove_events();
+    prove_threads();
     prove_trace();
     remove_scratch();
     printf("1..%d\n# %d tests, %d failed\n", tally.all, tally.all, tally.failed);

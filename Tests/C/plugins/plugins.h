@@ -68,6 +68,7 @@ void prove_paths(void);
 void prove_opening(void);
 void prove_calls(void);
 void prove_events(void);
+void prove_threads(void);
 void prove_trace(void);
 
 /* What main() does with the argument --privileged. */

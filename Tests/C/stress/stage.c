@@ -27,7 +27,8 @@ void fail(const char *format, ...) {
     vprintf(format, arguments);
     va_end(arguments);
     printf("\n");
-    for (struct changer *changer = stage.changers; changer < stage.changers + CHANGERS; changer++) {
+    for (struct changer *changer = stage.changers;
+         stage.readers > 0 && changer < stage.changers + CHANGERS; changer++) {
         printf("# thread %d, %lu steps%s\n", changer->number, stage.steps[changer->number],
                changer->has_asked ? ", waits for a wake-up's effect" : "");
         for (struct channel *channel = changer->channels; channel < changer->channels + CHANNELS;

@@ -135,4 +135,7 @@ void *change(void *changer);
 void *read_what_is_ready(void *reader);
 void *open_and_close(void *number);
 
+/* Forks so often, beside threads that change, wait, open, close and fail. */
+void play_forks(const char *backend, int count);
+
 #endif

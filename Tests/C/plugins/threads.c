@@ -1,0 +1,498 @@
+/*
+ * threads.c - proves that a backend's functions may fork, call back, meet a fork and a cancellation,
+ * and that its instance is neither replaced nor closed while a thread is in it.
+ *
+ * The backend stands here, so that a test can tell it what to do in one of its functions. What may
+ * hang is proved in a child.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#include "../conformance/waiters.h"
+#include "plugins.h"
+
+#include <poll.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* The functions in which something happens. */
+enum function { NO_FUNCTION, PROBE, OPEN, ADD, MODIFY, REMOVE, WAIT, LOOK, RESET, CLOSE };
+
+static enum function busy;  /* the one in which `act` is called, once */
+static void (*act)(void);   /* what happens there */
+static atomic_int inside;   /* threads in the wait of the instance that is in use */
+static atomic_int breaches; /* instances that were replaced or closed under one of them */
+static sel_selector *mine;  /* the selector over the instance */
+static int seen[2];         /* what a callback has returned */
+
+static void enter(enum function function) {
+    if (busy != function || act == NULL)
+        return;
+    busy = NO_FUNCTION;
+    act();
+}
+
+/* An instance knows the process that made it. */
+struct instance {
+    int epfd;
+    pid_t process;
+};
+
+static int probe(const char **reason) {
+    (void)reason;
+    enter(PROBE);
+    return 0;
+}
+
+static int open_instance(void **made) {
+    struct instance *instance = malloc(sizeof *instance);
+    if (instance == NULL)
+        return -ENOMEM;
+    *instance = (struct instance){epoll_create1(EPOLL_CLOEXEC), getpid()};
+    *made = instance;
+    enter(OPEN);
+    return 0;
+}
+
+/* In a fork's child the parent's set is left alone. */
+static bool is_of_parent(const struct instance *instance) {
+    if (instance->process == getpid())
+        return false;
+    breaches++;
+    return true;
+}
+
+static int control(struct instance *instance, int operation, int fd, uint32_t mask,
+                   uint64_t token) {
+    struct epoll_event event = {mask, {.u64 = token}};
+    if (is_of_parent(instance))
+        return -EIO;
+    return epoll_ctl(instance->epfd, operation, fd, &event) < 0 ? -errno : 0;
+}
+
+static int add(void *instance, int fd, uint32_t mask, uint64_t token) {
+    if (mine != NULL)
+        enter(ADD);
+    return control(instance, EPOLL_CTL_ADD, fd, mask, token);
+}
+
+static int modify(void *instance, int fd, uint32_t mask, uint64_t token) {
+    enter(MODIFY);
+    return control(instance, EPOLL_CTL_MOD, fd, mask, token);
+}
+
+static int remove_fd(void *instance, int fd) {
+    enter(REMOVE);
+    return control(instance, EPOLL_CTL_DEL, fd, 0, 0);
+}
+
+static int wait_for_events(void *made, sel_backend_event *events, int max, int64_t timeout_ns,
+                           const sigset_t *signals) {
+    struct instance *instance = made;
+    int milliseconds = timeout_ns < 0 ? -1 : (int)((timeout_ns + MS - 1) / MS), count;
+    enter(timeout_ns == 0 ? LOOK : WAIT);
+    if (is_of_parent(instance))
+        return -EIO;
+    inside++;
+    count = epoll_pwait(instance->epfd, (struct epoll_event *)events, max, milliseconds, signals);
+    count = count < 0 ? -errno : count;
+    inside--;
+    return count;
+}
+
+static void close_instance(void *made) {
+    struct instance *instance = made;
+    enter(CLOSE);
+    breaches += inside > 0;
+    close(instance->epfd);
+    free(instance);
+}
+
+static int reset(void *made, int after_fork) {
+    struct instance *instance = made;
+    (void)after_fork;
+    enter(RESET);
+    breaches += inside > 0;
+    close(instance->epfd);
+    *instance = (struct instance){epoll_create1(EPOLL_CLOEXEC), getpid()};
+    return 0;
+}
+
+static const sel_backend_ops serial = {
+    .abi = SEL_PLUGIN_ABI,
+    .size = sizeof serial,
+    .name = "serial",
+    .probe = probe,
+    .open = open_instance,
+    .add = add,
+    .modify = modify,
+    .remove = remove_fd,
+    .wait = wait_for_events,
+    .reset = reset,
+    .close = close_instance,
+};
+
+/* The one that is being proved: concurrent or not, with a function for a reset or without. */
+static const char *backend;
+
+static sel_selector *open_own(void) {
+    sel_backend_ops ops = serial;
+    for (int i = 0; i < 4; i++) {
+        static const char *const names[] = {"serial", "serial-bare", "shared", "shared-bare"};
+        ops.name = names[i];
+        ops.capabilities = i < 2 ? 0 : SEL_CAN_CONCURRENT | SEL_CAN_EDGE;
+        ops.reset = i % 2 == 0 ? reset : NULL;
+        if (sel_add_backend(&ops) != 0)
+            note("%s", sel_last_error());
+    }
+    mine = open_selector(backend);
+    return mine;
+}
+
+/* Makes all calls that come upon the backend's functions, in one of which something happens. */
+static void use_own(enum function function) {
+    int fd = make_ready_event();
+    sel_event event;
+    busy = function;
+    OK(sel_register(mine, fd, SEL_READ, NULL));
+    EQUAL(sel_select(mine, &event, 1, 0), 1);
+    EQUAL(sel_select(mine, &event, 1, SEL_FOREVER), 1);
+    OK(sel_modify(mine, fd, BOTH, NULL));
+    EQUAL(sel_select(mine, &event, 1, SEL_FOREVER), 1);
+    OK(sel_unregister(mine, fd, NULL));
+    CHECK(rests(mine, 20 * MS));
+    OK(close_selector(mine));
+    EQUAL(busy, NO_FUNCTION);
+}
+
+static const enum function functions[] = {ADD, MODIFY, REMOVE, WAIT, LOOK, CLOSE};
+
+/* Forks. */
+
+static pid_t forked;
+
+static void fork_here(void) {
+    forked = fork();
+    if (forked == 0)
+        become_child();
+}
+
+/* In the child the call goes on; what it was in the middle of may be of no more use. */
+static void prove_fork_in(sel_selector *unused) {
+    (void)unused;
+    for (int i = 0; i < LENGTH(functions); i++) {
+        if (open_selector(backend) == NULL)
+            return;
+        mine = test.selectors[0];
+        forked = -1;
+        act = fork_here;
+        use_own(functions[i]);
+        if (forked == 0) {
+            sel_selector *other = open_selector("epoll");
+            test.failure[0] = '\0';
+            CHECK(other != NULL && quiet(other));
+            if (test.selectors[0] == mine)
+                OK(close_selector(mine));
+            end_child();
+        }
+        CHECK(is_content(forked));
+    }
+}
+
+static void a_function_may_fork(void) {
+    CHECK(open_own() != NULL && close_selector(mine) == 0);
+    CHECK(holds_in_child(prove_fork_in, NULL));
+}
+
+/* The child has an instance of its own, or no selector. */
+static void prove_fork_in_open(sel_selector *selector) {
+    int ready = make_ready_event(), result;
+    busy = OPEN;
+    act = fork_here;
+    result = sel_open(&selector, backend);
+    if (forked == 0) {
+        CHECK(result == 0 || result == -ECANCELED);
+        if (result == 0 && sel_register(selector, ready, SEL_READ, NULL) == 0)
+            CHECK(sees(selector, ready, SEL_READ, 0));
+        OK(sel_close(selector));
+        EQUAL(breaches, 0);
+        return;
+    }
+    CHECK(is_content(forked));
+    EQUAL(result, 0);
+    watch(selector, ready, SEL_READ);
+    CHECK(sees(selector, ready, SEL_READ, 0));
+    OK(sel_close(selector));
+}
+
+static void open_may_fork(void) {
+    CHECK(open_own() != NULL && close_selector(mine) == 0);
+    CHECK(holds_in_child(prove_fork_in_open, NULL));
+}
+
+/* Another thread's fork has to wait for the function, which asks for what a fork may have taken. */
+static atomic_int forker;
+static atomic_bool may_fork;
+
+static void use_built_in(sel_selector *selector) {
+    selector = open_selector("poll");
+    CHECK(selector != NULL && quiet(selector));
+}
+
+static void *fork_when_told(void *is_good) {
+    while (!atomic_load(&may_fork))
+        sched_yield();
+    atomic_store(&forker, (int)syscall(SYS_gettid));
+    *(bool *)is_good = holds_in_child(use_built_in, NULL);
+    return NULL;
+}
+
+static void open_while_another_forks(void) {
+    sel_selector *other;
+    atomic_store(&may_fork, true);
+    while (atomic_load(&forker) == 0 || !is_asleep(atomic_load(&forker)))
+        sched_yield();
+    usleep(20000); /* it naps: it is about to look for the lock that this thread has */
+    seen[0] = sel_open(&other, "poll");
+    if (seen[0] == 0)
+        sel_close(other);
+}
+
+static void prove_fork_beside_open(sel_selector *selector) {
+    bool is_good = false;
+    pthread_t thread;
+    (void)selector;
+    CHECK(open_selector(backend) != NULL);
+    mine = test.selectors[0];
+    CHECK(pthread_create(&thread, NULL, fork_when_told, &is_good) == 0);
+    act = open_while_another_forks;
+    use_own(ADD);
+    EQUAL(seen[0], 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(is_good);
+}
+
+static void a_function_opens_while_another_thread_forks(void) {
+    CHECK(open_own() != NULL && close_selector(mine) == 0);
+    CHECK(holds_in_child(prove_fork_beside_open, NULL));
+}
+
+/* Calls back. */
+
+static void call_back(void) {
+    sel_event event;
+    seen[0] = sel_register(mine, STDIN_FILENO, SEL_READ, NULL);
+    seen[1] = sel_select(mine, &event, 1, SEL_FOREVER);
+}
+
+static void call_back_by_close(void) {
+    seen[0] = seen[1] = sel_close(mine);
+}
+
+static void prove_calls_back(sel_selector *selector) {
+    (void)selector;
+    for (int i = 0; i < 2 * LENGTH(functions); i++) {
+        enum function function = functions[i / 2];
+        if (open_selector(backend) == NULL)
+            return;
+        mine = test.selectors[0];
+        act = i % 2 == 0 ? call_back : call_back_by_close;
+        seen[0] = seen[1] = 0;
+        if (function == CLOSE)
+            continue; /* the selector is no more */
+        use_own(function);
+        EQUAL(seen[0], -EDEADLK);
+        EQUAL(seen[1], -EDEADLK);
+    }
+}
+
+static void calls_back_are_refused(void) {
+    CHECK(open_own() != NULL && close_selector(mine) == 0);
+    CHECK(holds_in_child(prove_calls_back, NULL));
+}
+
+/* Cancellation. */
+
+static atomic_bool has_opened;
+
+static void be_cancelled(void) {
+    struct pollfd nothing = {-1, 0, 0};
+    pthread_cancel(pthread_self());
+    poll(&nothing, 1, 0); /* a cancellation point */
+}
+
+static void *open_and_be_cancelled(void *unused) {
+    (void)unused;
+    atomic_store(&has_opened, open_selector(backend) != NULL);
+    mine = test.selectors[0];
+    pthread_testcancel();
+    return NULL;
+}
+
+static void prove_cancellation_in(enum function function) {
+    pthread_t thread;
+    busy = function;
+    act = be_cancelled;
+    atomic_store(&has_opened, false);
+    CHECK(pthread_create(&thread, NULL, open_and_be_cancelled, NULL) == 0);
+    CHECK(pthread_join(thread, NULL) == 0);
+    CHECK(atomic_load(&has_opened));
+    use_own(NO_FUNCTION);
+    CHECK(works("poll"));
+}
+
+static void prove_cancellation_in_probe(sel_selector *unused) {
+    (void)unused;
+    prove_cancellation_in(PROBE);
+}
+
+static void prove_cancellation_in_open(sel_selector *unused) {
+    (void)unused;
+    prove_cancellation_in(OPEN);
+}
+
+static void no_function_is_cancelled(void) {
+    sel_backend_ops ops = serial;
+    backend = ops.name;
+    CHECK(sel_add_backend(&ops) == 0);
+    CHECK(holds_in_child(prove_cancellation_in_open, NULL));
+    CHECK(holds_in_child(prove_cancellation_in_probe, NULL));
+}
+
+/* A process that has but one thread can be cancelled by itself. */
+static void prove_only_thread(sel_selector *selector) {
+    const char *const names[] = {"epoll", "poll", "select"};
+    for (int i = 0; i < LENGTH(names); i++) {
+        int fd = make_ready_event();
+        sel_event event;
+        selector = open_selector(names[i]);
+        CHECK(pthread_cancel(pthread_self()) == 0);
+        OK(sel_register(selector, fd, SEL_READ, NULL));
+        EQUAL(sel_select(selector, &event, 1, 0), 1);
+        EQUAL(sel_select(selector, &event, 1, SECOND), 1);
+        EQUAL(sel_select(selector, &event, 1, SEL_FOREVER), 1);
+        OK(sel_modify(selector, fd, BOTH, NULL));
+        OK(sel_wakeup(selector));
+        EQUAL(sel_select(selector, &event, 1, SEL_FOREVER), 1);
+        OK(sel_unregister(selector, fd, NULL));
+        OK(close_selector(selector));
+    }
+}
+
+static void the_only_thread_is_not_cancelled_in_a_call(void) {
+    CHECK(holds_in_child(prove_only_thread, NULL));
+}
+
+/* The instance. */
+
+/* An edge of a file that lives on is known by no registration: the set has to be built anew. */
+static void prove_no_reset_under_a_waiter(sel_selector *selector) {
+    struct waiter *waiters[3];
+    int left, twin, live = make_event();
+    (void)selector;
+    CHECK(open_selector(backend) != NULL);
+    mine = test.selectors[0];
+    left = watch(mine, make_event(), SEL_READ);
+    twin = duplicate(left);
+    CHECK(twin >= 0 && drop(left));
+    OK(sel_unregister(mine, left, NULL));
+    watch(mine, live, SEL_READ);
+    CHECK(start_waiters(waiters, LENGTH(waiters), mine));
+    CHECK(put(twin));
+    for (int i = 0; i < 20; i++) {
+        int fd = watch(mine, make_event(), SEL_READ);
+        OK(sel_unregister(mine, fd, NULL));
+        usleep(200);
+    }
+    CHECK(put(live));
+    CHECK(are_back(waiters, LENGTH(waiters), 1));
+    OK(close_selector(mine));
+    for (int i = 0; i < LENGTH(waiters); i++) {
+        int result = result_of(waiters[i]);
+        CHECK(result == 1 || result == -ECANCELED);
+    }
+    EQUAL(breaches, 0);
+}
+
+static void no_instance_is_replaced_under_a_waiter(void) {
+    CHECK(open_own() != NULL && close_selector(mine) == 0);
+    CHECK(holds_in_child(prove_no_reset_under_a_waiter, NULL));
+}
+
+/* A call that waits for the lock has begun: close waits for it, too. */
+static atomic_int adder;
+
+static void be_slow(void) {
+    atomic_store(&adder, 1);
+    while (atomic_load(&adder) == 1)
+        usleep(100);
+}
+
+static void *register_one(void *result) {
+    *(int *)result = sel_register(mine, STDIN_FILENO, SEL_READ, NULL);
+    return NULL;
+}
+
+static void *close_own(void *unused) {
+    (void)unused;
+    close_selector(mine);
+    return NULL;
+}
+
+static void close_waits_for_those_who_wait_for_the_lock(void) {
+    struct waiter *waiters[3];
+    pthread_t registering, closing;
+    int result = 1, back = 0;
+    bool is_closing;
+    CHECK(open_own() != NULL);
+    atomic_store(&adder, 0);
+    busy = ADD;
+    act = be_slow;
+    CHECK(pthread_create(&registering, NULL, register_one, &result) == 0);
+    while (atomic_load(&adder) == 0)
+        usleep(100);
+    is_closing = start_waiters(waiters, LENGTH(waiters), mine) &&
+                 pthread_create(&closing, NULL, close_own, NULL) == 0;
+    if (is_closing) {
+        usleep(20000); /* in which a close that does not wait would be through */
+        back = count_back(waiters, LENGTH(waiters));
+    }
+    atomic_store(&adder, 2);
+    CHECK(pthread_join(registering, NULL) == 0);
+    CHECK(is_closing && pthread_join(closing, NULL) == 0);
+    EQUAL(back, 0);
+    CHECK(result == 0 || result == -ECANCELED || result == -EPERM);
+    for (int i = 0; i < LENGTH(waiters); i++)
+        CHECK(result_of(waiters[i]) >= 0 || waiters[i]->result == -ECANCELED);
+}
+
+static const struct fact instance_facts[] = {
+    FACT_ALONE("a function may fork", a_function_may_fork),
+    FACT_ALONE("open may fork", open_may_fork),
+    FACT_ALONE("a function opens a selector while another thread forks",
+               a_function_opens_while_another_thread_forks),
+    FACT_ALONE("calls back to the own selector are refused", calls_back_are_refused),
+    FACT_ALONE("no instance is replaced under a waiter", no_instance_is_replaced_under_a_waiter),
+    FACT_ALONE("close waits for those who wait for the lock",
+               close_waits_for_those_who_wait_for_the_lock),
+    END_OF_FACTS,
+};
+
+static const struct fact facts[] = {
+    FACT_ALONE("no function is cancelled", no_function_is_cancelled),
+    FACT_ALONE("the only thread is not cancelled in a call",
+               the_only_thread_is_not_cancelled_in_a_call),
+    END_OF_FACTS,
+};
+
+void prove_threads(void) {
+    const char *const names[] = {"serial", "serial-bare", "shared", "shared-bare"};
+    for (int i = 0; i < LENGTH(names); i++) {
+        backend = names[i];
+        prove(backend, instance_facts);
+    }
+    prove("threads", facts);
+}
