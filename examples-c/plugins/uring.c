@@ -158,6 +158,8 @@ static int enter(struct uring *uring, unsigned wanted, struct io_uring_getevents
         count = to_submit(uring);
         taken = syscall(SYS_io_uring_enter, uring->fd, count, wanted,
                         IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, how, sizeof *how);
+        if (uring->fd == NONE)
+            return -EINTR; /* by a signal handler that has forked, and this is the child */
         if (taken < 0)
             return errno == EAGAIN ? -ENOMEM : -errno; /* no memory for requests */
     } while (0 < taken && taken < count);
@@ -430,8 +432,7 @@ static int uring_open(void **instance) {
 static void uring_forked(void *instance) {
     struct uring *uring = instance;
     close_ring(uring);
-    unmap(uring);
-    uring->fd = NONE;
+    uring->fd = NONE; /* a call that this one interrupts may still look at what is mapped */
 }
 
 /* Takes another ring, under the old number if that is still its own. */
@@ -521,6 +522,8 @@ static int uring_wait(void *instance, sel_backend_event *events, int max, int64_
         submit(uring);
     sleeps = is_armed && timeout_ns != 0 && !has_completions(uring);
     result = enter(uring, sleeps, &how);
+    if (uring->fd == NONE)
+        return -EINTR; /* what is mapped is shared with the parent */
     if (sleeps && result > 0 && !has_completions(uring))
         result = -EINTR;
     if (uring->lost != *uring->completions_lost) { /* for want of memory */

@@ -362,30 +362,6 @@ static void no_function_is_cancelled(void) {
     CHECK(holds_in_child(prove_cancellation_in_probe, NULL));
 }
 
-/* A process that has but one thread can be cancelled by itself. */
-static void prove_only_thread(sel_selector *selector) {
-    const char *const names[] = {"epoll", "poll", "select"};
-    for (int i = 0; i < LENGTH(names); i++) {
-        int fd = make_ready_event();
-        sel_event event;
-        selector = open_selector(names[i]);
-        CHECK(pthread_cancel(pthread_self()) == 0);
-        OK(sel_register(selector, fd, SEL_READ, NULL));
-        EQUAL(sel_select(selector, &event, 1, 0), 1);
-        EQUAL(sel_select(selector, &event, 1, SECOND), 1);
-        EQUAL(sel_select(selector, &event, 1, SEL_FOREVER), 1);
-        OK(sel_modify(selector, fd, BOTH, NULL));
-        OK(sel_wakeup(selector));
-        EQUAL(sel_select(selector, &event, 1, SEL_FOREVER), 1);
-        OK(sel_unregister(selector, fd, NULL));
-        OK(close_selector(selector));
-    }
-}
-
-static void the_only_thread_is_not_cancelled_in_a_call(void) {
-    CHECK(holds_in_child(prove_only_thread, NULL));
-}
-
 /* The instance. */
 
 /* An edge of a file that lives on is known by no registration: the set has to be built anew. */
@@ -483,8 +459,6 @@ static const struct fact instance_facts[] = {
 
 static const struct fact facts[] = {
     FACT_ALONE("no function is cancelled", no_function_is_cancelled),
-    FACT_ALONE("the only thread is not cancelled in a call",
-               the_only_thread_is_not_cancelled_in_a_call),
     END_OF_FACTS,
 };
 
