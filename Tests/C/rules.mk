@@ -22,7 +22,9 @@ $(BUILD)/conformance: $(call sources,conformance)
 $(BUILD)/model: $(call sources,model)
 $(BUILD)/stress: $(call sources,stress)
 $(BUILD)/allocations: $(tests)/allocations.c
-$(BUILD)/faults: $(call sources,faults) $(filter-out %/main.c,$(call sources,conformance))
+$(BUILD)/faults: $(call sources,faults) $(filter-out %/main.c,$(call sources,conformance)) \
+    $(BUILD)/documented.h | $(BUILD)/plugins/wrong.so
+$(BUILD)/faults: private our_cflags += -I$(BUILD)
 $(BUILD)/plugins_test: $(call sources,plugins) ../include/selectors_plugin.h \
     $(filter %.h %/harness.c %/helpers.c,$(call sources,conformance)) | plugins $(BUILD)/plugins/wrong.so
 $(replays): $(BUILD)/replay_%: $(tests)/fuzz/%.c $(tests)/fuzz/replay.c $(tests)/fuzz/target.h
@@ -34,6 +36,11 @@ $(addprefix $(BUILD)/,conformance model stress allocations faults plugins_test) 
 $(BUILD)/plugins/wrong.so: $(tests)/plugins/plugin/wrong.c $(wildcard ../include/*.h) $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(link_plugin)
+
+# Which errors the headers tell of, function by function.
+$(BUILD)/documented.h: $(tests)/faults/documented.awk ../include/selectors.h ../include/selectors_plugin.h
+	@mkdir -p $(@D)
+	awk -f $(tests)/faults/documented.awk $(filter %.h,$^) >$@
 
 # The example in the plug-in header's first comment.
 $(BUILD)/mine.so: ../include/selectors_plugin.h $(BUILD)/flags
