@@ -12,7 +12,7 @@ import Testing
         let rows = table.split(separator: "\n").filter { $0.hasPrefix("| ") }.dropFirst()
         #expect(rows.count > 30)
         let swift = try Self.text(of: "Tests", "swift")
-        let c = try Self.text(of: "Tests/C/conformance", "c")
+        let c = try Self.text(of: "Tests/C", "c")
         for row in rows {
             let columns = row.split(separator: "|")
             try #require(columns.count == 3, "\(row)")

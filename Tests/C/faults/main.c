@@ -382,7 +382,9 @@ static bool print_totals(int64_t start) {
 int main(int argc, char **argv) {
     static const struct fact *const of_plugins[] = {plugin_facts, NULL};
     static const struct fact *const of_numbers[] = {number_facts, NULL};
-    static const struct fact *const about_the_library[] = {import_facts, load_facts, NULL};
+    static const struct fact *const about_the_library[] = {import_facts, load_facts, memory_facts,
+                                                           NULL};
+    static const struct fact *const about_a_backend[] = {lack_facts, NULL};
     int64_t start = now();
     bool complete;
     if (getenv(AT_LOAD) != NULL)
@@ -397,6 +399,8 @@ int main(int argc, char **argv) {
         add_jobs(&totals->backends[i], of_numbers, false, argv + 1);
     }
     add_jobs(NULL, about_the_library, true, argv + 1);
+    for (int i = 0; i < totals->backend_count; i++)
+        add_jobs(&totals->backends[i], about_a_backend, true, argv + 1);
     if (argc > 3)
         wanted_function = argv[3];
     for (int i = 0; i < JOBS; i++)
