@@ -384,7 +384,7 @@ int main(int argc, char **argv) {
     static const struct fact *const of_numbers[] = {number_facts, NULL};
     static const struct fact *const about_the_library[] = {import_facts, load_facts, memory_facts,
                                                            NULL};
-    static const struct fact *const about_a_backend[] = {lack_facts, NULL};
+    static const struct fact *const about_a_backend[] = {lack_facts, wake_facts, NULL};
     int64_t start = now();
     bool complete;
     if (getenv(AT_LOAD) != NULL)
