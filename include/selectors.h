@@ -170,10 +170,9 @@ typedef struct sel_backend_info {
  *   -EINVAL   out is NULL, or the list is malformed (an empty name)
  *   -ENOENT   a name in the list is unknown
  *   -ENOTSUP  no backend of the list can be used here
- *   -EMFILE, -ENFILE, -ENOMEM  as the kernel says
- *   -ECANCELED  in a fork's child: the fork was in the middle of this call
+ *   -EMFILE, -ENFILE, -ENOMEM, -ENOSPC  as the kernel says
  *
- * The selector's own descriptors are closed by exec.
+ * The selector's own descriptor, if it has one, is closed by exec.
  */
 int sel_open(sel_selector **out, const char *backend);
 
@@ -341,7 +340,7 @@ int sel_get_map(sel_selector *selector, sel_key *keys, int max);
  * Returns the descriptor, the same every time, or
  *   -EINVAL   selector is NULL
  *   -ENOTSUP  the backend has none (poll, select)
- *   -EMFILE, -ENFILE, -ENOMEM  as the kernel says
+ *   -EMFILE, -ENFILE, -ENOMEM, -ENOSPC  as the kernel says
  */
 int sel_fileno(sel_selector *selector);
 
@@ -361,6 +360,7 @@ uint32_t sel_capabilities(const sel_selector *selector);
  *
  * Returns the number of backends, which may be more than max, or
  *   -EINVAL   max is negative, infos is NULL and max is not 0
+ *   -ENOMEM   there was no memory when the library was loaded
  */
 int sel_backends(sel_backend_info *infos, int max);
 

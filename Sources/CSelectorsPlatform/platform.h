@@ -364,26 +364,40 @@ static inline int platform_above_streams(int fd) {
     return moved;
 }
 
-/* What tells a file from others: all zero where the number names none. */
+/* What tells a file from others: all zero where fstat(2) does not tell, as in a sandbox. */
 typedef struct platform_identity {
     uint64_t device, number;
     uint32_t type;
 } platform_identity;
 
-static inline platform_identity platform_identify(int fd) {
-    platform_identity identity = {0, 0, 0};
+/* Gives 0, or a negative errno value with an identity that is all zero. */
+static inline int platform_look(int fd, platform_identity *identity) {
     struct stat status;
-    if (PLATFORM_CALL(fstat(fd, &status)) == 0) {
-        identity.device = (uint64_t)status.st_dev;
-        identity.number = (uint64_t)status.st_ino;
-        identity.type = (uint32_t)(status.st_mode & S_IFMT);
+    int result = PLATFORM_CALL(fstat(fd, &status));
+    *identity = (platform_identity){0, 0, 0};
+    if (result == 0) {
+        identity->device = (uint64_t)status.st_dev;
+        identity->number = (uint64_t)status.st_ino;
+        identity->type = (uint32_t)(status.st_mode & S_IFMT);
     }
+    return result;
+}
+
+static inline platform_identity platform_identify(int fd) {
+    platform_identity identity;
+    (void)platform_look(fd, &identity);
     return identity;
 }
 
-/* Whether the number names a file that looks like the one that was identified. */
+/*
+ * Whether the number names a file that looks like the one that was identified. Where that cannot be
+ * told, one that is open does.
+ */
 PLATFORM_FUNCTION int platform_is_same(int fd, platform_identity identity) {
-    platform_identity now = platform_identify(fd);
+    platform_identity now;
+    int result = platform_look(fd, &now);
+    if (result < 0 || (identity.device == 0 && identity.number == 0))
+        return result != -EBADF;
     return now.device == identity.device && now.number == identity.number &&
            now.type == identity.type;
 }

@@ -23,7 +23,9 @@ $(BUILD)/conformance: $(call sources,conformance)
 $(BUILD)/model: $(call sources,model)
 $(BUILD)/stress: $(call sources,stress)
 $(BUILD)/allocations: $(tests)/allocations.c
-$(BUILD)/faults: $(call sources,faults) $(filter-out %/main.c,$(call sources,conformance))
+$(BUILD)/faults: $(call sources,faults) $(filter-out %/main.c,$(call sources,conformance)) \
+    $(BUILD)/documented.h | $(BUILD)/plugins/wrong.so
+$(BUILD)/faults: private our_cflags += -I$(BUILD)
 $(BUILD)/plugins_test: $(call sources,plugins) ../include/selectors_plugin.h \
     $(filter %.h %/harness.c %/helpers.c %/waiters.c,$(call sources,conformance)) | plugins $(BUILD)/plugins/wrong.so
 $(replays): $(BUILD)/replay_%: $(tests)/fuzz/%.c $(tests)/fuzz/replay.c $(tests)/fuzz/target.h
@@ -42,6 +44,11 @@ $(BUILD)/module.so: $(tests)/unload/module.c ../include/selectors.h $(BUILD)/fla
 
 $(BUILD)/unload: $(tests)/unload/main.c $(BUILD)/flags
 	$(CC) $(our_cflags) $(CPPFLAGS) $(CFLAGS) -o $@ $< $(LDFLAGS) -ldl -pthread $(LDLIBS)
+
+# Which errors the headers tell of, function by function.
+$(BUILD)/documented.h: $(tests)/faults/documented.awk ../include/selectors.h ../include/selectors_plugin.h
+	@mkdir -p $(@D)
+	awk -f $(tests)/faults/documented.awk $(filter %.h,$^) >$@
 
 # The example in the plug-in header's first comment.
 $(BUILD)/mine.so: ../include/selectors_plugin.h $(BUILD)/flags

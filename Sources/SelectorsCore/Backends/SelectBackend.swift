@@ -216,7 +216,14 @@ struct SelectBackend: ~Copyable, Facility {
                 asked += 1
             }
         }
-        try check(platform_poll(ready.base, nfds_t(asked), 0))
+        let result = platform_poll(ready.base, nfds_t(asked), 0)
+        if result < 0 {
+            // A signal, or no memory: the next wait reports what the kernel does not tell again.
+            if isTold {
+                for slot in 0..<asked { owed.keep(ready[slot].fd, told(ready[slot].fd)) }
+            }
+            throw SystemError(0 &- result)
+        }
         cursor = 0
         var found: Int32 = 0
         for step in 0..<asked {

@@ -170,6 +170,7 @@ extension SelectorCore {
                 try state.pointee.backend.add(fd, mask: mask, token: token)
                 releaseRefused(fd)
             } catch {
+                guard isOfTheFile(error) else { throw error }
                 state.pointee.refused.modify(fd, mask: mask, token: token)
             }
         } else {

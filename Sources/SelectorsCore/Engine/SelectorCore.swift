@@ -145,8 +145,9 @@ package struct SelectorCore: @unchecked Sendable {
         backend: Backend, name: UnsafePointer<CChar>, capabilities: BackendCapabilities,
         since generation: UInt32
     ) throws(SystemError) -> SelectorCore {
-        guard generation == Forks.generation, let memory = platform_map(size) else {
-            throw abandon(backend, SystemError(ENOMEM), since: generation)
+        guard let memory = platform_map(size) else {
+            backend.close()
+            throw SystemError(ENOMEM)
         }
         let start = memory + Int(PLATFORM_WIPED)
         _ = Gate.make(at: start, isShared: capabilities.contains(.concurrent))
@@ -166,19 +167,11 @@ package struct SelectorCore: @unchecked Sendable {
             core.unlockNew()
             return core
         } catch {
+            if generation != Forks.generation { backend.leaveToParent() }
+            backend.close()
             platform_unmap(memory, size)
-            throw abandon(backend, error, since: generation)
+            throw error
         }
-    }
-
-    /// Closes a backend that no core could be made over, and gives the error to throw.
-    private static func abandon(
-        _ backend: Backend, _ error: SystemError, since generation: UInt32
-    ) -> SystemError {
-        let isInChild = generation != Forks.generation
-        if isInChild { backend.leaveToParent() }
-        backend.close()
-        return isInChild ? SystemError(ECANCELED) : error
     }
 
     private func unlockNew() {

@@ -139,7 +139,7 @@ extension BackendRegistry {
     private func addPlugin(
         _ path: UnsafePointer<CChar>, _ handle: UnsafeMutableRawPointer
     ) throws(SystemError) {
-        if first(where: { $0.state.pointee.handle == handle }) != nil { return }
+        if first(where: { $0.state.pointee.handle == handle }) != nil { return removeRefused(path) }
         if state.pointee.asked?.pointee.includes(handle) == true { return }
         guard let entry = platform_find_entry(handle) else {
             throw refuse(path, EINVAL, StaticString("it has no function sel_plugin").cString)
@@ -147,12 +147,15 @@ extension BackendRegistry {
         guard let ops = ask(entry, of: handle) else {
             throw refuse(path, EINVAL, StaticString("its sel_plugin does not want to run").cString)
         }
+        let origin = platform_strdup(path)
         do throws(SystemError) {
+            guard let origin else { throw LastError.record(SystemError(ENOMEM)) }
             let entry = try addTable(ops)
             entry.state.pointee.handle = handle
-            entry.state.pointee.origin = UnsafePointer(platform_strdup(path))
+            entry.state.pointee.origin = UnsafePointer(origin)
             removeRefused(path)
         } catch {
+            free(origin)
             throw refuse(path, error.code, LastError.text)
         }
     }

@@ -143,10 +143,14 @@ package struct BackendRegistry {
         if let words = old?.reason, strcmp(words, reason) == 0 { return }
         guard state.pointee.refusals < BackendRegistry.mostRefusals else { return }
         if old != nil { removeRefused(path) }
-        guard let path = platform_strdup(path) else { return }
-        guard let reason = platform_strdup(reason),
+        let (path, reason) = (platform_strdup(path), platform_strdup(reason))
+        guard let path, let reason,
             let entry = try? BackendEntry.make(path, rank: 0, capabilities: [], maker: .none)
-        else { return free(path) }
+        else {
+            free(path)
+            free(reason)
+            return
+        }
         state.pointee.refusals += 1
         entry.state.pointee.origin = UnsafePointer(path)
         entry.state.pointee.verdict = .refused(reason)

@@ -3,18 +3,19 @@
  *
  * A call that fails has changed nothing. So who is told of an injected error calls again, as if
  * nothing had been, and each fact has to hold all the same. An error that is not told at all must
- * not show either.
+ * not show either. What a function returns has to be what the header says that it may.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "../conformance/helpers.h"
 #include "faults.h"
 
-#include <dlfcn.h>
+#include <selectors_plugin.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MOST_KEYS 64
 #define WORDS 1024
@@ -33,10 +34,12 @@ static struct {
     __typeof__(&sel_get_map) sel_get_map;
     __typeof__(&sel_fileno) sel_fileno;
     __typeof__(&sel_backends) sel_backends;
+    __typeof__(&sel_add_backend) sel_add_backend;
+    __typeof__(&sel_load_plugin) sel_load_plugin;
     __typeof__(&sel_last_error) sel_last_error;
 } next;
 
-#define FIND(name) (*(void **)&next.name = dlsym(RTLD_NEXT, #name))
+#define FIND(name) (*(void **)&next.name = find_in_library(#name))
 
 __attribute__((constructor)) static void find_all(void) {
     FIND(sel_open);
@@ -52,6 +55,8 @@ __attribute__((constructor)) static void find_all(void) {
     FIND(sel_get_map);
     FIND(sel_fileno);
     FIND(sel_backends);
+    FIND(sel_add_backend);
+    FIND(sel_load_plugin);
     FIND(sel_last_error);
 }
 
@@ -102,40 +107,59 @@ static bool same_keys(const sel_key *left, const sel_key *right, int count) {
     return true;
 }
 
-/* Whether the header allows the injected error for a call that may need something. */
-static bool may_lack(void) {
-    const int lacks[] = {ENOMEM, ENOSPC, EMFILE, ENFILE, ENODEV, EBUSY};
-    for (int i = 0; i < LENGTH(lacks); i++)
-        if (plan->error == lacks[i])
-            return true;
+/* What the headers say that each function returns: "sel_open", " EINVAL ENOENT ...". */
+static const char *const documented[][2] = {
+#include "documented.h"
+};
+
+bool is_documented(const char *function, int error) {
+    char word[32];
+    snprintf(word, sizeof word, " %s ", error == ENOTSUP ? "ENOTSUP" : strerrorname_np(error));
+    for (int i = 0; i < LENGTH(documented); i++)
+        if (strcmp(documented[i][0], function) == 0)
+            return strstr(documented[i][1], word) != NULL;
     return false;
 }
 
-/* Whether it does for a wait. */
-static bool may_end_wait(bool is_masked) {
-    return may_lack() || (plan->error == EINTR && is_interruptible) ||
-           ((plan->is_old || plan->error == ENOSYS || plan->error == EPERM) && is_masked);
+/* In a fork's child any call may be the first that needs a descriptor. */
+static bool is_allowed(const char *function, int error) {
+    return is_documented(function, error) ||
+           (getpid() != plan->process && (error == EMFILE || error == ENFILE));
+}
+
+/* Whether the caller may be told of the fault. */
+static bool may_be_told(const char *call, bool is_masked) {
+    if (plan->error == EINTR && !is_interruptible)
+        return false;
+    if (!is_masked && (plan->error == ENOSYS || plan->error == EPERM))
+        return false;
+    return is_allowed(call, plan->error);
 }
 
 /* Judges a failing call that has come upon a fault; returns whether the caller calls again. */
 static bool is_worth_another(const struct before *before, sel_selector *selector, const char *call,
-                             int result, bool may_be_told) {
+                             int result, bool is_masked) {
     const char *error = strerrorname_np(-result);
     sel_key keys[MOST_KEYS];
     bool is_about_words = plan->function == CALLOC || plan->function == SETSPECIFIC;
+    bool has_words_of_its_own = strcmp(call, "sel_load_plugin") == 0;
     if (is_about_words && result != -ENOMEM && !*next.sel_last_error()) {
-        /* Another error, and no memory to keep its words. A signal does not come again for them. */
+        /*
+         * Another error, and no memory to keep its words. A signal does not come again for them,
+         * and a selector that was closed is gone.
+         */
         snprintf(last_words, WORDS, "%s", sel_strerror(result));
-        has_last_words = result == -EINTR;
+        has_last_words = result == -EINTR || result == -ECANCELED;
         return !has_last_words;
     }
     if (result != -plan->error)
         return false;
-    if (!may_be_told) {
+    if (!may_be_told(call, is_masked)) {
         complain("%s() must not tell %s\n", call, error);
         return false;
     }
-    if (strcmp(next.sel_last_error(), sel_strerror(result)) != 0 && !is_about_words)
+    if (strcmp(next.sel_last_error(), sel_strerror(result)) != 0 && !is_about_words &&
+        !has_words_of_its_own)
         complain("%s() tells %s as \"%s\"\n", call, error, next.sel_last_error());
     if (map_of(selector, keys) != before->count || !same_keys(keys, before->keys, before->count))
         complain("%s() tells %s and has changed what is registered\n", call, error);
@@ -151,19 +175,24 @@ static bool is_worth_another(const struct before *before, sel_selector *selector
 
 /* Whether a call is over, or to be made again. */
 static bool ends(const struct before *before, sel_selector *selector, const char *call, int result,
-                 bool may_be_told) {
+                 bool is_masked) {
     bool is_over = true;
+    if (result < 0 && !is_allowed(call, -result))
+        complain("%s() returns %s, which the header does not tell\n", call,
+                 strerrorname_np(-result));
+    if (plan->is_of_fact)
+        return true;
     if (came_upon_fault) {
         if (plan->span == AWHILE)
             plan->is_over = true;
         if (result < 0)
-            is_over = !is_worth_another(before, selector, call, result, may_be_told);
+            is_over = !is_worth_another(before, selector, call, result, is_masked);
         else if (is_nested &&
                  (plan->function == EPOLL_CTL_MOD_ || plan->function == EPOLL_CTL_DEL_))
             plan->is_excused = true;
     } else if (result < 0) {
         has_last_words = false;
-        if (result == -ENOSYS && may_be_told)
+        if (result == -ENOSYS && is_masked)
             plan->is_excused = true; /* of an old system */
     }
     came_upon_fault = is_over && before->came_upon_fault;
@@ -171,18 +200,18 @@ static bool ends(const struct before *before, sel_selector *selector, const char
 }
 
 /* Calls until it is over, as often as the caller is told of a fault. */
-#define CALL(result, selector, may_be_told, call)                        \
-    do {                                                                 \
-        struct before before;                                            \
-        begin(&before, selector);                                        \
-        do                                                               \
-            result = (call);                                             \
-        while (!ends(&before, selector, __func__, result, may_be_told)); \
+#define CALL(result, selector, is_masked, call)                        \
+    do {                                                               \
+        struct before before;                                          \
+        begin(&before, selector);                                      \
+        do                                                             \
+            result = (call);                                           \
+        while (!ends(&before, selector, __func__, result, is_masked)); \
     } while (0)
 
 int sel_open(sel_selector **out, const char *backend) {
     int result;
-    CALL(result, NULL, may_lack(), next.sel_open(out, backend));
+    CALL(result, NULL, false, next.sel_open(out, backend));
     return result;
 }
 
@@ -194,7 +223,7 @@ int sel_close(sel_selector *selector) {
 
 int sel_register(sel_selector *selector, int fd, uint32_t events, void *data) {
     int result;
-    CALL(result, selector, may_lack(), next.sel_register(selector, fd, events, data));
+    CALL(result, selector, false, next.sel_register(selector, fd, events, data));
     return result;
 }
 
@@ -210,13 +239,29 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old) {
     return result;
 }
 
-/* What a wait could not look at for a lack of memory comes next time, so it is asked for. */
+/* Whether a call has failed for lack of something since so many had. */
+static bool has_lacked(int failures) {
+    return plan->failures > failures && (plan->error == ENOMEM || plan->error == ENOSPC);
+}
+
+/*
+ * A change that could not be made, or a file that could not be looked at, for lack of something
+ * keeps no other from being reported, and the error is returned only when nothing is ready: who got
+ * events has to call again for it. What comes then counts as if it had come with the call before.
+ */
 static int add_rest(sel_selector *selector, sel_event *events, int max, int count) {
     sel_event *rest = malloc((size_t)max * sizeof *rest);
     int others = rest == NULL ? 0 : next.sel_select(selector, rest, max, 0);
-    for (int i = 0, had = count; i < others && count < max; i++)
-        if (find(events, had, rest[i].key.fd) == NULL)
+    for (int i = 0, had = count, other; i < others; i++) {
+        for (other = 0; other < had && events[other].key.fd != rest[i].key.fd; other++)
+            continue;
+        if (other < had) {
+            events[other].events |= rest[i].events;
+            events[other].detail |= rest[i].detail;
+        } else if (count < max) {
             events[count++] = rest[i];
+        }
+    }
     free(rest);
     return count;
 }
@@ -232,9 +277,8 @@ static int64_t left_of(int64_t timeout_ns, int64_t start) {
 int sel_select(sel_selector *selector, sel_event *events, int max, int64_t timeout_ns) {
     int failures = plan->failures, count;
     int64_t start = now();
-    CALL(count, NULL, may_end_wait(false),
-         next.sel_select(selector, events, max, left_of(timeout_ns, start)));
-    if (count > 0 && count < max && plan->failures > failures && plan->error == ENOMEM)
+    CALL(count, NULL, false, next.sel_select(selector, events, max, left_of(timeout_ns, start)));
+    if (count > 0 && count < max && has_lacked(failures) && !plan->is_of_fact)
         count = add_rest(selector, events, max, count);
     return count;
 }
@@ -243,9 +287,9 @@ int sel_pselect(sel_selector *selector, sel_event *events, int max, int64_t time
                 const sigset_t *mask) {
     int failures = plan->failures, count;
     int64_t start = now();
-    CALL(count, NULL, may_end_wait(mask != NULL),
+    CALL(count, NULL, mask != NULL,
          next.sel_pselect(selector, events, max, left_of(timeout_ns, start), mask));
-    if (count > 0 && count < max && plan->failures > failures && plan->error == ENOMEM)
+    if (count > 0 && count < max && has_lacked(failures) && !plan->is_of_fact)
         count = add_rest(selector, events, max, count);
     return count;
 }
@@ -257,10 +301,18 @@ int sel_set_interruptible(sel_selector *selector, int on) {
     return result;
 }
 
+static int wake(sel_selector *selector) {
+    int result;
+    is_waking = true;
+    result = next.sel_wakeup(selector);
+    is_waking = false;
+    return result;
+}
+
 /* In a signal handler, too. */
 int sel_wakeup(sel_selector *selector) {
     int result;
-    CALL(result, NULL, false, next.sel_wakeup(selector));
+    CALL(result, NULL, false, wake(selector));
     return result;
 }
 
@@ -279,13 +331,27 @@ int sel_get_map(sel_selector *selector, sel_key *keys, int max) {
 int sel_fileno(sel_selector *selector) {
     int result;
     is_nested = true;
-    CALL(result, selector, may_lack(), next.sel_fileno(selector));
+    CALL(result, selector, false, next.sel_fileno(selector));
     return result;
 }
 
 int sel_backends(sel_backend_info *infos, int max) {
     int result;
     CALL(result, NULL, false, next.sel_backends(infos, max));
+    return result;
+}
+
+int sel_add_backend(const sel_backend_ops *ops) {
+    int result;
+    CALL(result, NULL, false, next.sel_add_backend(ops));
+    return result;
+}
+
+/* One that was refused is listed with the reason, and keeps its texts when it is listed no more. */
+int sel_load_plugin(const char *path) {
+    int result, told = plan->told;
+    CALL(result, NULL, false, next.sel_load_plugin(path));
+    plan->retired += 2 * (plan->told - told); /* the reason is another one then, and before again */
     return result;
 }
 

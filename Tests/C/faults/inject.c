@@ -2,13 +2,15 @@
  * inject.c - stands between the library and libc, and makes calls fail as planned.
  *
  * A program's functions come before those of libc, so libselectors.so calls the ones here. Each
- * passes on what the program itself asks for, which is told by the return address.
+ * passes on what the program itself asks for, which is told by the return address. They are called
+ * before any constructor of the program's, too: when the library is loaded.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
 #include "faults.h"
 
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <link.h>
 #include <poll.h>
 #include <pthread.h>
@@ -18,16 +20,31 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/select.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 struct plan *plan;
 _Thread_local bool came_upon_fault;
+_Thread_local bool is_waking;
 
 static uintptr_t library_begin, library_end;
 
+/* What pthread_atfork() calls, which is linked into the library. */
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                      void *library);
+
 /* What libc has under these names. */
 static struct {
+    __typeof__(&strdup) strdup;
+    __typeof__(&strndup) strndup;
+    __typeof__(&free) free;
+    __typeof__(&mmap) mmap;
+    __typeof__(&munmap) munmap;
+    __typeof__(&madvise) madvise;
     __typeof__(&epoll_create1) epoll_create1;
     __typeof__(&epoll_ctl) epoll_ctl;
     __typeof__(&epoll_wait) epoll_wait;
@@ -39,12 +56,22 @@ static struct {
     __typeof__(&pselect) pselect;
     __typeof__(&eventfd) eventfd;
     __typeof__(&dup3) dup3;
+    __typeof__(&fcntl) fcntl;
+    __typeof__(&fstat) fstat;
+    __typeof__(&fstatfs) fstatfs;
+    __typeof__(&readlink) readlink;
+    __typeof__(&syscall) syscall;
     __typeof__(&read) read;
     __typeof__(&write) write;
     __typeof__(&close) close;
     __typeof__(&pthread_setspecific) pthread_setspecific;
     __typeof__(&pthread_cond_wait) pthread_cond_wait;
     __typeof__(&pthread_cond_timedwait) pthread_cond_timedwait;
+    __typeof__(&pthread_mutex_lock) pthread_mutex_lock;
+    __typeof__(&pthread_mutex_trylock) pthread_mutex_trylock;
+    __typeof__(&pthread_key_create) pthread_key_create;
+    __typeof__(&dlopen) dlopen;
+    __typeof__(&__register_atfork) __register_atfork;
 } next;
 
 /* dlsym(3) would find the oldest version of a function that has several. */
@@ -70,7 +97,22 @@ static int find_library(struct dl_phdr_info *object, size_t size, void *inside) 
 
 #define FIND(name) (*(void **)&next.name = dlsym(RTLD_NEXT, #name))
 
-__attribute__((constructor)) static void find_all(void) {
+void *find_in_library(const char *name) {
+    return dlsym(RTLD_NEXT, name);
+}
+
+/* The first to call is a constructor: there are no other threads. */
+static void find_all(void) {
+    static bool is_done;
+    if (is_done) /* or being done: dlsym(3) allocates */
+        return;
+    is_done = true;
+    FIND(strdup);
+    FIND(strndup);
+    FIND(free);
+    FIND(mmap);
+    FIND(munmap);
+    FIND(madvise);
     FIND(epoll_create1);
     FIND(epoll_ctl);
     FIND(epoll_wait);
@@ -82,19 +124,67 @@ __attribute__((constructor)) static void find_all(void) {
     FIND(pselect);
     FIND(eventfd);
     FIND(dup3);
+    FIND(fcntl);
+    FIND(fstat);
+    FIND(fstatfs);
+    FIND(readlink);
+    FIND(syscall);
     FIND(read);
     FIND(write);
     FIND(close);
     FIND(pthread_setspecific);
     *(void **)&next.pthread_cond_wait = find_version("pthread_cond_wait");
     *(void **)&next.pthread_cond_timedwait = find_version("pthread_cond_timedwait");
-    dl_iterate_phdr(find_library, dlsym(RTLD_NEXT, "sel_open"));
+    FIND(pthread_mutex_lock);
+    FIND(pthread_mutex_trylock);
+    FIND(pthread_key_create);
+    FIND(dlopen);
+    FIND(__register_atfork);
+    dl_iterate_phdr(find_library, find_in_library("sel_open"));
+    if (plan == NULL)
+        plan = plan_at_load();
+}
+
+__attribute__((constructor)) static void begin(void) {
+    find_all();
+}
+
+/* Allocators and what takes a lock: a signal handler must not call them. */
+static bool is_async_signal_safe(enum function function) {
+    switch (function) {
+    case CALLOC:
+    case STRDUP:
+    case STRNDUP:
+    case FREE:
+    case MMAP:
+    case SETSPECIFIC:
+    case COND_WAIT:
+    case COND_TIMEDWAIT:
+    case MUTEX_LOCK:
+    case MUTEX_TRYLOCK:
+    case DLOPEN: return false;
+    default: return true;
+    }
+}
+
+static bool is_library(const void *caller) {
+    find_all();
+    return (uintptr_t)caller >= library_begin && (uintptr_t)caller < library_end;
+}
+
+static void look_at_waking(enum function function) {
+    if (is_waking && !is_async_signal_safe(function)) {
+        is_waking = false;
+        complain("sel_wakeup() calls %s(), which is not async-signal-safe\n",
+                 function_names[function]);
+    }
 }
 
 static bool fails(enum function function, const void *caller) {
     int number;
-    if (plan == NULL || (uintptr_t)caller < library_begin || (uintptr_t)caller >= library_end)
+    if (!is_library(caller) || plan == NULL)
         return false;
+    look_at_waking(function);
     if (plan->is_old && (function == EPOLL_PWAIT2 || function == PPOLL || function == PSELECT)) {
         errno = ENOSYS;
         return true;
@@ -105,6 +195,9 @@ static bool fails(enum function function, const void *caller) {
         return false;
     atomic_fetch_add(&plan->failures, 1);
     came_upon_fault = true;
+    if (function == FSTATFS || function == READLINK)
+        plan->is_excused =
+            true; /* what a file tells once is delivered only if it is known as such */
     if (plan->error != 0)
         errno = plan->error;
     return true;
@@ -112,11 +205,51 @@ static bool fails(enum function function, const void *caller) {
 
 #define FAILS(function) fails(function, __builtin_return_address(0))
 
+/* Remembers memory that the library gets. */
+#define KEPT(memory) (is_library(__builtin_return_address(0)) ? remember(memory) : (memory))
+
 /* Of malloc and memset the compiler would make calloc. */
 void *calloc(size_t count, size_t size) {
     void *memory = FAILS(CALLOC) ? NULL : reallocarray(NULL, count, size);
-    return memory == NULL ? NULL : memset(memory, 0, count * size);
+    return memory == NULL ? NULL : KEPT(memset(memory, 0, count * size));
 }
+
+char *strdup(const char *text) {
+    return FAILS(STRDUP) ? NULL : KEPT(next.strdup(text));
+}
+
+char *strndup(const char *text, size_t length) {
+    return FAILS(STRNDUP) ? NULL : KEPT(next.strndup(text, length));
+}
+
+/* A free(3) at the end of a function is called as if by its caller. */
+void free(void *memory) {
+    find_all();
+    look_at_waking(FREE);
+    forget(memory);
+    if (next.free != NULL)
+        next.free(memory);
+}
+
+void *mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset) {
+    void *memory = MAP_FAILED;
+    if (!FAILS(MMAP))
+        memory = next.mmap(address, size, protection, flags, fd, offset);
+    return memory == MAP_FAILED ? MAP_FAILED : KEPT(memory);
+}
+
+int munmap(void *memory, size_t size) {
+    find_all();
+    forget(memory);
+    return next.munmap(memory, size);
+}
+
+int madvise(void *memory, size_t size, int advice) {
+    return FAILS(MADVISE) ? -1 : next.madvise(memory, size, advice);
+}
+
+/* The descriptor that the library has got last: this one is known to be open. */
+static _Thread_local int newest_fd = -1;
 
 int epoll_create1(int flags) {
     return FAILS(EPOLL_CREATE1) ? -1 : next.epoll_create1(flags);
@@ -181,6 +314,29 @@ int select(int count, fd_set *readable, fd_set *writable, fd_set *urgent, struct
          next.pselect(count, readable, writable, urgent, &no_time, NULL));
 }
 
+#ifdef SYS_select
+/* What the library asks for in this way is select(2) and nothing else. */
+long syscall(long number, ...) {
+    long arguments[6];
+    va_list list;
+    va_start(list, number);
+    for (int i = 0; i < 6; i++)
+        arguments[i] = va_arg(list, long);
+    va_end(list);
+    if (is_library(__builtin_return_address(0))) {
+        if (number != SYS_select)
+            complain("the library makes system call %ld, which is not known\n", number);
+        WAIT(SELECT,
+             next.syscall(number, arguments[0], arguments[1], arguments[2], arguments[3],
+                          arguments[4]),
+             next.pselect((int)arguments[0], (fd_set *)arguments[1], (fd_set *)arguments[2],
+                          (fd_set *)arguments[3], &no_time, NULL));
+    }
+    return next.syscall(number, arguments[0], arguments[1], arguments[2], arguments[3],
+                        arguments[4], arguments[5]);
+}
+#endif
+
 int pselect(int count, fd_set *readable, fd_set *writable, fd_set *urgent,
             const struct timespec *timeout, const sigset_t *mask) {
     WAIT(PSELECT, next.pselect(count, readable, writable, urgent, timeout, mask),
@@ -188,11 +344,39 @@ int pselect(int count, fd_set *readable, fd_set *writable, fd_set *urgent,
 }
 
 int eventfd(unsigned int count, int flags) {
-    return FAILS(EVENTFD) ? -1 : next.eventfd(count, flags);
+    if (FAILS(EVENTFD))
+        return -1;
+    return newest_fd = next.eventfd(count, flags);
 }
 
 int dup3(int old, int new, int flags) {
     return FAILS(DUP3) ? -1 : next.dup3(old, new, flags);
+}
+
+/* What follows the operation is an int or a pointer: either is passed on whole. */
+int fcntl(int fd, int operation, ...) {
+    va_list arguments;
+    void *argument;
+    va_start(arguments, operation);
+    argument = va_arg(arguments, void *);
+    va_end(arguments);
+    if (operation == F_DUPFD_CLOEXEC)
+        return FAILS(FCNTL_DUPFD) ? -1 : (newest_fd = next.fcntl(fd, operation, argument));
+    if (operation == F_GETFL && fd != newest_fd && FAILS(FCNTL_GETFL))
+        return -1;
+    return next.fcntl(fd, operation, argument);
+}
+
+int fstat(int fd, struct stat *status) {
+    return FAILS(FSTAT) ? -1 : next.fstat(fd, status);
+}
+
+int fstatfs(int fd, struct statfs *status) {
+    return FAILS(FSTATFS) ? -1 : next.fstatfs(fd, status);
+}
+
+ssize_t readlink(const char *path, char *text, size_t size) {
+    return FAILS(READLINK) ? -1 : next.readlink(path, text, size);
 }
 
 /* EAGAIN tells that nothing is there (any more), or that no more fits: so it has to be. */
@@ -238,4 +422,29 @@ int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex) {
 int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex,
                            const struct timespec *time) {
     return FAILS(COND_TIMEDWAIT) ? 0 : next.pthread_cond_timedwait(condition, mutex, time);
+}
+
+int pthread_mutex_lock(pthread_mutex_t *mutex) {
+    find_all();
+    look_at_waking(MUTEX_LOCK);
+    return next.pthread_mutex_lock(mutex);
+}
+
+int pthread_mutex_trylock(pthread_mutex_t *mutex) {
+    find_all();
+    look_at_waking(MUTEX_TRYLOCK);
+    return next.pthread_mutex_trylock(mutex);
+}
+
+int pthread_key_create(pthread_key_t *key, void (*destroy)(void *)) {
+    return FAILS(KEY_CREATE) ? plan->error : next.pthread_key_create(key, destroy);
+}
+
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                      void *library) {
+    return FAILS(ATFORK) ? plan->error : next.__register_atfork(prepare, parent, child, library);
+}
+
+void *dlopen(const char *path, int flags) {
+    return FAILS(DLOPEN) ? NULL : next.dlopen(path, flags);
 }

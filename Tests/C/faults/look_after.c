@@ -47,7 +47,7 @@ static void reports_what_is_ready(sel_selector *selector, const sel_key *keys, i
     }
 }
 
-static bool is_eventfd(int fd) {
+bool is_eventfd(int fd) {
     char path[64], name[64] = "";
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     return readlink(path, name, sizeof name - 1) > 0 && strcmp(name, "anon_inode:[eventfd]") == 0;

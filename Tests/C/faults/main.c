@@ -8,9 +8,10 @@
  *
  * Each run is a process of its own, in which the library has not been used before. It fails if the
  * fact does (calls.c says how a caller takes an error), if a selector does not do what it should
- * afterwards (look_after.c), if it leaves more descriptors than it found, hangs or crashes. Of a
- * fact that takes long, not every fault is tried. The exit status is 0 if nothing has failed and,
- * among all facts, there was a call for each kind of fault.
+ * afterwards (look_after.c), if it leaves more descriptors than it found or more memory than
+ * without a fault, hangs or crashes. Of a fact that takes long, not every fault is tried. Facts that
+ * make faults themselves come last, each once. The exit status is 0 if nothing has failed and, among
+ * all facts, there was a call for each kind of fault.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -28,9 +29,14 @@
 #define CONSECUTIVE 20        /* calls are tried one by one, then every second, fourth ... */
 #define JOBS 8                /* runs at a time: most of them sleep */
 #define MOST_FACTS 1000
+#define RETIRED 3 /* pieces of memory for each */
 
-static const char *const function_names[FUNCTIONS] = {
+const char *const function_names[FUNCTIONS] = {
     [CALLOC] = "calloc",
+    [STRDUP] = "strdup",
+    [STRNDUP] = "strndup",
+    [MMAP] = "mmap",
+    [MADVISE] = "madvise",
     [EPOLL_CREATE1] = "epoll_create1",
     [EPOLL_CTL_ADD_] = "epoll_ctl(ADD)",
     [EPOLL_CTL_MOD_] = "epoll_ctl(MOD)",
@@ -44,21 +50,29 @@ static const char *const function_names[FUNCTIONS] = {
     [PSELECT] = "pselect",
     [EVENTFD] = "eventfd",
     [DUP3] = "dup3",
+    [FCNTL_DUPFD] = "fcntl(F_DUPFD_CLOEXEC)",
+    [FCNTL_GETFL] = "fcntl(F_GETFL)",
+    [FSTAT] = "fstat",
+    [FSTATFS] = "fstatfs",
+    [READLINK] = "readlink",
     [READ] = "read",
     [WRITE] = "write",
     [CLOSE] = "close",
     [SETSPECIFIC] = "pthread_setspecific",
     [COND_WAIT] = "pthread_cond_wait",
     [COND_TIMEDWAIT] = "pthread_cond_timedwait",
+    [DLOPEN] = "dlopen",
+    [KEY_CREATE] = "pthread_key_create",
+    [ATFORK] = "__register_atfork",
+    [FREE] = "free",
+    [MUTEX_LOCK] = "pthread_mutex_lock",
+    [MUTEX_TRYLOCK] = "pthread_mutex_trylock",
 };
 
 enum { FAILS_ONCE = 1 << ONCE, FAILS_AWHILE = 1 << AWHILE, FAILS_FOR_EVER = 1 << FOR_EVER };
 enum { LACK = FAILS_ONCE | FAILS_AWHILE, MISSING = FAILS_ONCE | FAILS_FOR_EVER };
 
-/*
- * What the manual pages say that can happen. fcntl(F_GETFD) is not here: it fails for what is closed
- * only, as facts have it.
- */
+/* What the manual pages say that can happen, or a sandbox may answer. */
 static const struct fault {
     enum function function;
     int error; /* 0: it returns for no reason */
@@ -66,12 +80,18 @@ static const struct fault {
     bool is_old; /* on a system that makes the library call it */
 } faults[] = {
     {CALLOC, ENOMEM, LACK, false},
+    {STRDUP, ENOMEM, LACK, false},
+    {STRNDUP, ENOMEM, LACK, false},
+    {MMAP, ENOMEM, LACK, false},
+    {MADVISE, ENOMEM, FAILS_ONCE, false},
+    {MADVISE, EINVAL, FAILS_FOR_EVER, false},
     {EPOLL_CREATE1, EMFILE, LACK, false},
     {EPOLL_CREATE1, ENFILE, FAILS_ONCE, false},
     {EPOLL_CREATE1, ENOMEM, FAILS_ONCE, false},
     {EPOLL_CTL_ADD_, ENOMEM, LACK, false},
     {EPOLL_CTL_ADD_, ENOSPC, LACK, false},
     {EPOLL_CTL_MOD_, ENOMEM, LACK, false},
+    {EPOLL_CTL_MOD_, ENOSPC, FAILS_ONCE, false},
     {EPOLL_CTL_DEL_, ENOMEM, LACK, false},
     {EPOLL_WAIT, EINTR, FAILS_ONCE, false},
     {EPOLL_WAIT, EINTR, FAILS_ONCE, true},
@@ -96,10 +116,16 @@ static const struct fault {
     {EVENTFD, EMFILE, LACK, false},
     {EVENTFD, ENFILE, FAILS_ONCE, false},
     {EVENTFD, ENOMEM, FAILS_ONCE, false},
-    {EVENTFD, ENODEV, FAILS_ONCE, false},
     {DUP3, EMFILE, LACK, false},
-    {DUP3, EBUSY, FAILS_ONCE, false},
     {DUP3, EINTR, FAILS_ONCE, false},
+    {FCNTL_DUPFD, EMFILE, LACK, false},
+    {FCNTL_GETFL, EBADF, FAILS_ONCE, false},
+    {FSTAT, ENOMEM, FAILS_ONCE, false},
+    {FSTAT, EPERM, FAILS_FOR_EVER, false},
+    {FSTATFS, ENOMEM, FAILS_ONCE, false},
+    {FSTATFS, EPERM, FAILS_FOR_EVER, false},
+    {READLINK, ENOMEM, FAILS_ONCE, false},
+    {READLINK, EPERM, FAILS_FOR_EVER, false},
     {READ, EINTR, FAILS_ONCE, false},
     {READ, EAGAIN, FAILS_ONCE, false},
     {WRITE, EINTR, FAILS_ONCE, false},
@@ -109,6 +135,7 @@ static const struct fault {
     {SETSPECIFIC, ENOMEM, FAILS_ONCE, false},
     {COND_WAIT, 0, FAILS_ONCE, false},
     {COND_TIMEDWAIT, 0, FAILS_ONCE, false},
+    {DLOPEN, ELIBACC, LACK, false},
 };
 
 /* A fact, and what it is about. */
@@ -116,6 +143,7 @@ static struct job {
     const char *backend; /* NULL: the library */
     uint32_t capabilities;
     const struct fact *fact;
+    bool makes_faults; /* it is about certain ones, and is proved once */
 } jobs[MOST_FACTS];
 static int job_count;
 
@@ -161,7 +189,9 @@ static bool holds(const struct job *job) {
         test.backend = job->backend;
         test.capabilities = job->capabilities;
         before_tear_down = look_after_selectors;
+        plan->process = getpid();
         run(group_of(job), job->fact);
+        plan->held = held();
         exit(tally.failed != 0);
     }
     if (child < 0 || waitpid(child, &status, 0) != child)
@@ -186,14 +216,25 @@ static void print_failure(const struct job *job, const char *what) {
     totals->failed++;
 }
 
-static void plan_no_fault(bool is_old) {
+void plan_fault(enum function function, int error, enum span span) {
+    plan->is_of_fact = true;
+    plan->is_over = true;
+    plan->function = function;
+    plan->error = error;
+    plan->span = span;
+    plan->first = plan->calls[function] + 1;
+    plan->failures = 0;
+    plan->is_over = false;
+}
+
+void plan_no_fault(bool is_old) {
     memset(plan, 0, sizeof *plan);
     plan->is_old = is_old;
 }
 
-/* Proves a fact while a fault happens; returns whether it holds. */
-static bool holds_with(const struct job *job, const struct fault *fault, enum span span,
-                       int first) {
+/* Proves a fact while a fault happens; returns whether it holds and leaves no more memory. */
+static bool holds_with(const struct job *job, const struct fault *fault, enum span span, int first,
+                       int most_held) {
     static const char *const spans[] = {
         [ONCE] = "fails", [AWHILE] = "and on fail", [FOR_EVER] = "and on fail for ever"};
     bool good;
@@ -203,6 +244,11 @@ static bool holds_with(const struct job *job, const struct fault *fault, enum sp
     plan->span = span;
     plan->first = first;
     good = holds(job);
+    if (good && plan->held > most_held + RETIRED * plan->retired) {
+        good = false;
+        dprintf(diagnosis, "# %d pieces of memory are left, without the fault %d\n", plan->held,
+                most_held);
+    }
     if (plan->failures > 0) {
         totals->tried[fault - faults]++;
         totals->told += plan->told > 0;
@@ -229,8 +275,9 @@ static int count_known(const struct fault *fault, const int *calls) {
     return count + (last > 0 && fault->spans & FAILS_FOR_EVER);
 }
 
-/* Proves a fact without a fault, and counts its calls; returns how long it took. */
-static int64_t count_calls(const struct job *job, bool is_old, int calls[FUNCTIONS]) {
+/* Proves a fact without a fault, and counts its calls and its memory; returns how long it took. */
+static int64_t count_calls(const struct job *job, bool is_old, int calls[FUNCTIONS],
+                           int *held_in_the_end) {
     int64_t start = now();
     plan_no_fault(is_old);
     memset(calls, 0, FUNCTIONS * sizeof *calls);
@@ -239,14 +286,17 @@ static int64_t count_calls(const struct job *job, bool is_old, int calls[FUNCTIO
     else
         for (int i = 0; i < FUNCTIONS; i++)
             calls[i] = plan->calls[i];
+    *held_in_the_end = plan->held;
     return now() - start;
 }
 
 /* Tries the faults that are known of a fact, or every step-th; after a failure not more like it. */
 static void try_faults(const struct job *job) {
-    int calls[2][FUNCTIONS], known = 0, number = (int)(job - jobs), step;
-    int64_t duration = count_calls(job, false, calls[false]);
-    count_calls(job, true, calls[true]);
+    int calls[2][FUNCTIONS], most_held[2], known = 0, number = (int)(job - jobs), step;
+    int64_t duration = count_calls(job, false, calls[false], &most_held[false]);
+    if (job->makes_faults)
+        return;
+    count_calls(job, true, calls[true], &most_held[true]);
     for (int i = 0; i < LENGTH(faults); i++) {
         int count = count_known(&faults[i], calls[faults[i].is_old]);
         totals->known[i] += count;
@@ -261,7 +311,7 @@ static void try_faults(const struct job *job) {
                 last = 1;
             for (int first = 1; first <= last && good; first = after(first))
                 if (number++ % step == 0)
-                    good = holds_with(job, fault, (enum span)span, first);
+                    good = holds_with(job, fault, (enum span)span, first, most_held[fault->is_old]);
         }
     }
 }
@@ -299,12 +349,12 @@ static bool is_wanted(const struct job *job, char **arguments) {
 }
 
 static void add_jobs(const struct backend *backend, const struct fact *const *themes,
-                     char **arguments) {
+                     bool make_faults, char **arguments) {
     for (; *themes != NULL; themes++)
         for (const struct fact *fact = *themes; fact->name != NULL; fact++) {
-            struct job job = {NULL, 0, fact};
+            struct job job = {NULL, 0, fact, make_faults};
             if (backend != NULL)
-                job = (struct job){backend->name, backend->capabilities, fact};
+                job = (struct job){backend->name, backend->capabilities, fact, make_faults};
             if (is_wanted(&job, arguments) && job_count < MOST_FACTS)
                 jobs[job_count++] = job;
         }
@@ -330,14 +380,27 @@ static bool print_totals(int64_t start) {
 }
 
 int main(int argc, char **argv) {
+    static const struct fact *const of_plugins[] = {plugin_facts, NULL};
+    static const struct fact *const of_numbers[] = {number_facts, NULL};
+    static const struct fact *const about_the_library[] = {import_facts, load_facts, memory_facts,
+                                                           NULL};
+    static const struct fact *const about_a_backend[] = {lack_facts, wake_facts, NULL};
     int64_t start = now();
     bool complete;
+    if (getenv(AT_LOAD) != NULL)
+        return check_load();
     totals = share(sizeof *totals);
     start_harness();
     find_backends();
-    add_jobs(NULL, facts_of_the_library, argv + 1);
+    add_jobs(NULL, facts_of_the_library, false, argv + 1);
+    add_jobs(NULL, of_plugins, false, argv + 1);
+    for (int i = 0; i < totals->backend_count; i++) {
+        add_jobs(&totals->backends[i], facts_of_a_backend, false, argv + 1);
+        add_jobs(&totals->backends[i], of_numbers, false, argv + 1);
+    }
+    add_jobs(NULL, about_the_library, true, argv + 1);
     for (int i = 0; i < totals->backend_count; i++)
-        add_jobs(&totals->backends[i], facts_of_a_backend, argv + 1);
+        add_jobs(&totals->backends[i], about_a_backend, true, argv + 1);
     if (argc > 3)
         wanted_function = argv[3];
     for (int i = 0; i < JOBS; i++)
