@@ -329,7 +329,7 @@ extension SelectorCore {
         into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
-        duties.remove(.lookAtRefused)
+        if !duties.contains(.pollRefused) { duties.remove(.lookAtRefused) }
         if timeout == 0 || duties.contains(.pollRefused) {
             state.pointee.refusedFirst.toggle()
             var count: Int32 = 0
@@ -337,6 +337,7 @@ extension SelectorCore {
             for turn in 0..<2 where count < max {
                 let isRefused = (turn == 0) == state.pointee.refusedFirst
                 if isRefused && !duties.contains(.pollRefused) { continue }
+                if isRefused { duties.remove(.lookAtRefused) }
                 do throws(SystemError) {
                     let (rest, room) = (events + Int(count), max - count)
                     let reports = SelectorCore.place(for: room, in: rest)

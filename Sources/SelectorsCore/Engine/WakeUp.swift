@@ -74,19 +74,24 @@ struct WakeUp: ~Copyable {
     ///   pending.
     @inline(__always)
     func request() throws(SystemError) {
-        // Written in one step even if it is set: what the caller has done before must be seen by who
-        // clears it.
-        if state.bitwiseOr(State.requested, ordering: .acquiringAndReleasing).oldValue
-            & (State.requested | State.detached) == 0
-        {
-            try writeRequest()
+        var old = state.load(ordering: .relaxed)
+        while true {
+            // Written in one step even if it is set: what the caller has done before must be seen by who
+            // clears it. In the same step the call is counted that is to write, so that a close waits.
+            let writes = old & (State.requested | State.detached) == 0
+            let (isExchanged, now) = state.weakCompareExchange(
+                expected: old, desired: (old | State.requested) + (writes ? State.writing : 0),
+                ordering: .acquiringAndReleasing)
+            if isExchanged {
+                if writes { try writeRequest() }
+                return
+            }
+            old = now
         }
     }
 
     @inline(never)
     private func writeRequest() throws(SystemError) {
-        // A close waits for this call from here on, unless it has begun before.
-        guard change({ $0 & State.detached == 0 ? $0 + State.writing : nil }) else { return }
         // A fork may have set the count anew.
         defer { _ = change { $0 >= State.writing ? $0 - State.writing : nil } }
         do throws(SystemError) {
