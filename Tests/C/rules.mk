@@ -88,6 +88,9 @@ faults: $(BUILD)/faults
 model: $(BUILD)/model
 	@$(bin)/model
 
+gate:
+	@CC="$(CC)" sh $(tests)/gate/check.sh
+
 stress: $(BUILD)/stress
 	@$(bin)/stress $(STRESS)
 
