@@ -95,6 +95,9 @@ faults: $(BUILD)/faults
 model: $(BUILD)/model
 	@$(bin)/model
 
+gate:
+	@CC="$(CC)" sh $(tests)/gate/check.sh
+
 stress: $(BUILD)/stress
 	@$(bin)/stress $(STRESS)
 
