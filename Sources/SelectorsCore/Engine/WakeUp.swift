@@ -74,24 +74,22 @@ struct WakeUp: ~Copyable {
     ///   pending.
     @inline(__always)
     func request() throws(SystemError) {
-        var old = state.load(ordering: .relaxed)
-        while true {
-            // Written in one step even if it is set: what the caller has done before must be seen by who
-            // clears it. In the same step the call is counted that is to write, so that a close waits.
-            let writes = old & (State.requested | State.detached) == 0
-            let (isExchanged, now) = state.weakCompareExchange(
-                expected: old, desired: (old | State.requested) + (writes ? State.writing : 0),
-                ordering: .acquiringAndReleasing)
-            if isExchanged {
-                if writes { try writeRequest() }
-                return
-            }
-            old = now
-        }
+        // Written even if it is set: what the caller has done before must be seen by who clears it.
+        let isPending = state.compareExchange(
+            expected: State.requested, desired: State.requested, ordering: .acquiringAndReleasing
+        ).exchanged
+        if !isPending { try requestAnew() }
     }
 
     @inline(never)
-    private func writeRequest() throws(SystemError) {
+    private func requestAnew() throws(SystemError) {
+        // In the step that sets it the call is counted, so that a close waits while it writes.
+        var isCounted = false
+        _ = change { old in
+            isCounted = old & (State.requested | State.detached) == 0
+            return (old | State.requested) + (isCounted ? State.writing : 0)
+        }
+        guard isCounted else { return }
         // A fork may have set the count anew.
         defer { _ = change { $0 >= State.writing ? $0 - State.writing : nil } }
         do throws(SystemError) {

@@ -820,7 +820,7 @@ proctype Waker() {
             writing++
 #endif
         };
-        /* writeRequest */
+        /* requestAnew */
 #ifdef REQUEST_UNCOUNTED
         if
         :: d_step { detached -> touch }; goto over
