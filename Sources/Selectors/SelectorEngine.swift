@@ -183,7 +183,7 @@ final class SelectorEngine: @unchecked Sendable {
         do throws(SystemError) {
             return try call()
         } catch {
-            throw SelectorError(error, fd: fd)
+            throw SelectorError(core.explain(error), fd: fd)
         }
     }
 }

@@ -192,10 +192,11 @@ private func with(
     _ selector: OpaquePointer?, _ body: (SelectorCore) throws(SystemError) -> Int32
 ) -> Int32 {
     guard let selector else { return refuse(SystemError(EINVAL)) }
+    let core = core(selector)
     do throws(SystemError) {
-        return try body(core(selector))
+        return try body(core)
     } catch {
-        return refuse(error)
+        return refuse(core.explain(error))
     }
 }
 

@@ -114,7 +114,7 @@ extension SelectorCore {
     }
 
     private func refuse(_ error: SystemError) -> Int32 {
-        0 &- LastError.record(error).code
+        0 &- LastError.record(explain(error)).code
     }
 
     /// The whole of select: with duties, with a deadline, and again after a wait that gave nothing.

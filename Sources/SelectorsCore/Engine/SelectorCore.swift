@@ -295,6 +295,20 @@ package struct SelectorCore: @unchecked Sendable {
         unlock()
     }
 
+    /// With the lock free: the error that a call ends with.
+    ///
+    /// A descriptor of the selector's own may have gone because a signal handler has forked in the middle
+    /// of the call, and this is the child.
+    package func explain(_ error: SystemError) -> SystemError {
+        guard error.code == EBADF else { return error }
+        do throws(SystemError) {
+            try checkOpen()
+            return error
+        } catch {
+            return error
+        }
+    }
+
     /// Makes signals end a select with `EINTR`, or not, also the one that goes on.
     package func setInterruptible(_ isInterruptible: Bool) throws(SystemError) {
         try lock()
