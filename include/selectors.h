@@ -199,7 +199,9 @@ int sel_close(sel_selector *selector);
  *   -EBADF    fd is not open, or was opened with O_PATH
  *   -EEXIST   fd is registered already
  *   -ENOMEM, -ENOSPC  no memory, or over the limit in /proc/sys/fs/epoll/max_user_watches
- *   -ELOOP    fd is a descriptor of this selector's own, or one of a selector that watches it
+ *   -ELOOP    fd is a descriptor of this selector's own, or one of a selector that watches it, or
+ *             selectors would watch one another in more than five levels, of which one whose
+ *             sel_fileno() was asked for counts for two
  *
  * Takes constant time, and allocates only for numbers higher than any seen before. See epoll_ctl(2).
  */
@@ -332,7 +334,8 @@ int sel_get_map(sel_selector *selector, sel_key *keys, int max);
 
 /*
  * Gives the selector's own descriptor. It becomes readable when a registered one is ready, so that
- * a selector can be registered with another; do nothing else with it.
+ * a selector can be registered with another; do nothing else with it. How deep selectors may be nested,
+ * and how many may watch one file, is limited by epoll(7): -ELOOP or -EINVAL from sel_register().
  *
  * Once it has been asked for, sel_modify() tells the kernel at once. Files that the kernel cannot
  * watch (regular ones, with epoll) do not make it readable.

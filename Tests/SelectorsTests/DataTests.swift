@@ -43,6 +43,30 @@ import Testing
         }
     }
 
+    /// Asks the selector that it is registered with before it tells its descriptor.
+    private final class Asking: FileObject {
+        private let fd: Int32
+        private let selector: DefaultSelector<Attached>
+
+        init(_ fd: Int32, _ selector: DefaultSelector<Attached>) {
+            (self.fd, self.selector) = (fd, selector)
+        }
+
+        var fileDescriptor: Int32 {
+            _ = try? selector.get_map().contains(Int32(0))
+            return fd
+        }
+    }
+
+    @Test func aGetterMayUseTheSelector() throws {
+        let asking = Asking(descriptor.fd, selector)
+        try selector.register(asking, events: .read, data: attached())
+        try selector.modify(asking, events: .write, data: attached())
+        #expect(try selector.get_key(asking).events == .write)
+        #expect(try selector.get_map().contains(asking))
+        try selector.unregister(asking)
+    }
+
     @Test func dataThatAreReplacedMayUseTheSelector() throws {
         try selector.register(descriptor.fd, events: .read, data: attached())
         try selector.modify(descriptor.fd, events: .read, data: attached())

@@ -120,6 +120,7 @@ extension SelectorCore {
     ///
     /// - Returns: Why one was left.
     func applyChanges() -> SystemError? {
+        assert(gate.isOwned)
         // The one that is to be built will have them.
         if duties.contains(.rebuild) { return nil }
         var failure: SystemError?
@@ -233,6 +234,7 @@ extension SelectorCore {
         try evacuate()
         // Another thread may have done it meanwhile.
         guard duties.contains(.rebuild) else { return }
+        assert(gate.isOwned && !gate.isWaiting)
         try state.pointee.backend.reset(afterFork: duties.contains(.leaveToParent)) {
             (fd, former) throws(SystemError) in try place(fd, former)
         }

@@ -368,6 +368,7 @@ package struct SelectorCore: @unchecked Sendable {
     ///
     /// - Throws: `EDEADLK` where this thread is one of them, `ECANCELED`, or what a wake-up fails with.
     func evacuate() throws(SystemError) {
+        assert(gate.isOwned)
         guard gate.isWaiting else { return }
         if isWaitingItself { throw SystemError(EDEADLK) }
         try state.pointee.wakeUp.kick()
