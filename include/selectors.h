@@ -171,8 +171,9 @@ typedef struct sel_backend_info {
  *   -ENOENT   a name in the list is unknown
  *   -ENOTSUP  no backend of the list can be used here
  *   -EMFILE, -ENFILE, -ENOMEM, -ENOSPC  as the kernel says
+ *   -ECANCELED  in a fork's child: the fork was in the middle of this call
  *
- * The selector's own descriptor, if it has one, is closed by exec.
+ * The selector's own descriptors are closed by exec.
  */
 int sel_open(sel_selector **out, const char *backend);
 

@@ -145,9 +145,8 @@ package struct SelectorCore: @unchecked Sendable {
         backend: Backend, name: UnsafePointer<CChar>, capabilities: BackendCapabilities,
         since generation: UInt32
     ) throws(SystemError) -> SelectorCore {
-        guard let memory = platform_map(size) else {
-            backend.close()
-            throw SystemError(ENOMEM)
+        guard generation == Forks.generation, let memory = platform_map(size) else {
+            throw abandon(backend, SystemError(ENOMEM), since: generation)
         }
         let start = memory + Int(PLATFORM_WIPED)
         _ = Gate.make(at: start, isShared: capabilities.contains(.concurrent))
@@ -167,11 +166,19 @@ package struct SelectorCore: @unchecked Sendable {
             core.unlockNew()
             return core
         } catch {
-            if generation != Forks.generation { backend.leaveToParent() }
-            backend.close()
             platform_unmap(memory, size)
-            throw error
+            throw abandon(backend, error, since: generation)
         }
+    }
+
+    /// Closes a backend that no core could be made over, and gives the error to throw.
+    private static func abandon(
+        _ backend: Backend, _ error: SystemError, since generation: UInt32
+    ) -> SystemError {
+        let isInChild = generation != Forks.generation
+        if isInChild { backend.leaveToParent() }
+        backend.close()
+        return isInChild ? SystemError(ECANCELED) : error
     }
 
     private func unlockNew() {
