@@ -44,6 +44,12 @@ package struct Gate {
         static let queued: UInt64 = 4
         /// Always set, but in a child whose fork was not noticed.
         static let live: UInt64 = 8
+        /// A fork was in the middle of a call, and this is the child: new calls are refused.
+        ///
+        /// It stands here since what is guarded by the lock may be being changed.
+        static let abandoned: UInt64 = 16
+        /// What keeps a call from going on without a look.
+        static let obstacles = locked | queued | abandoned
         /// One call that wants the lock and does not have it.
         static let entered: UInt64 = 1 << 8
         /// One thread that waits in the kernel, or has done so and does not have the lock yet.
@@ -255,7 +261,7 @@ package struct Gate {
     /// Takes the lock, and tells whether somebody may be here, or there may be something to see to.
     ///
     /// - Throws: `EDEADLK` where this thread holds it already: a backend's function has called back;
-    ///   `ECANCELED` in a child whose fork was not noticed.
+    ///   `ECANCELED` in a child whose fork was not noticed, or was in the middle of a call.
     @inline(__always)
     func lockAndLook() throws(SystemError) -> Bool {
         let (isTaken, before) = word.pointee.compareExchange(
@@ -264,7 +270,7 @@ package struct Gate {
             setOwner()
             return false
         }
-        if before & (Word.live | Word.locked | Word.queued) == Word.live
+        if before & (Word.live | Word.obstacles) == Word.live
             && word.pointee.compareExchange(
                 expected: before, desired: before & ~Word.attention | Word.locked,
                 ordering: .acquiring
@@ -322,7 +328,7 @@ package struct Gate {
     func tryShareWait() -> Bool {
         guard state.pointee.isShared else { return false }
         var old = word.pointee.load(ordering: .relaxed)
-        while old & (Word.live | Word.locked | Word.attention | Word.queued) == Word.live {
+        while old & (Word.live | Word.attention | Word.obstacles) == Word.live {
             if exchange(&old, old + Word.waiting) { return true }
         }
         return false
@@ -342,7 +348,7 @@ package struct Gate {
     /// - Throws: `ECANCELED` in a child whose fork was not noticed.
     func endWait() throws(SystemError) {
         var old = word.pointee.load(ordering: .relaxed)
-        while old >= Word.waiting && old & (Word.live | Word.locked | Word.queued) == Word.live {
+        while old >= Word.waiting && old & (Word.live | Word.obstacles) == Word.live {
             let new = (old - Word.waiting) & ~Word.attention | Word.locked
             if exchange(&old, new) { return setOwner() }
         }
@@ -422,7 +428,9 @@ package struct Gate {
         if counted == Word.entered && isOwned { throw SystemError(EDEADLK) }
         var old = word.pointee.load(ordering: .relaxed)
         repeat {
-            guard old & Word.live != 0 else { throw SystemError(ECANCELED) }
+            guard old & (Word.live | Word.abandoned) == Word.live else {
+                throw SystemError(ECANCELED)
+            }
         } while counted == Word.entered && !exchange(&old, old + Word.entered)
         for _ in 0..<Gate.spins {
             if take(counted) { return setOwner() }
@@ -684,8 +692,8 @@ package struct Gate {
         var word = Word.live | Word.attention
         if isTaken {
             clearOwner()
-        } else if isOwned {
-            word = Word.live | Word.locked
+        } else {
+            word = Word.live | Word.abandoned | (isOwned ? Word.locked : 0)
         }
         // A signal handler has forked while this thread was asleep here: it goes on.
         if isTaken || state.pointee.mutexOwner.load(ordering: .relaxed) == platform_thread() {
@@ -703,6 +711,16 @@ package struct Gate {
         state.pointee.promised = nil
         self.word.pointee.store(word, ordering: .releasing)
         return isTaken
+    }
+
+    /// In the child: refuses new calls from now on, though the lock was taken for the fork.
+    func abandon() {
+        word.pointee.bitwiseOr(Word.abandoned, ordering: .relaxed)
+    }
+
+    /// Whether new calls are refused, because the fork was in the middle of one.
+    var isAbandoned: Bool {
+        word.pointee.load(ordering: .relaxed) & Word.abandoned != 0
     }
 
     /// Wakes those of a queue that are this thread, and returns how they are counted.

@@ -85,16 +85,12 @@ package struct SelectorCore: @unchecked Sendable {
         static let close = Duties(rawValue: 16)
         /// The process is a fork's child, and the kernel set the parent's.
         static let leaveToParent = Duties(rawValue: 32)
-        /// The process is a fork's child, and the fork was in the middle of a change.
-        static let abandoned = Duties(rawValue: 64)
         /// Always: who waits has to be known, for the backend may call back.
         static let foreign = Duties(rawValue: 128)
 
         /// A select is to look at what poll(2) watches, which a wait that goes on does not see.
         static let lookAtRefused = Duties(rawValue: 256)
 
-        /// The selector cannot be used any more.
-        static let ended: Duties = [.close, .abandoned]
     }
 
     /// A thread that waits, on its stack.
@@ -197,6 +193,7 @@ package struct SelectorCore: @unchecked Sendable {
         } catch {
             // In a child whose fork was not noticed nothing is to be trusted but the numbers.
             guard error.code == ECANCELED else { throw error }
+            if gate.isAbandoned { Forks.remove(self) }
             return closeDescriptors()
         }
         if duties.contains(.close) { return unlock() }
@@ -266,12 +263,10 @@ package struct SelectorCore: @unchecked Sendable {
         let isWhole = gate.reopenAfterFork()
         let isFaceWhole = faceGate.reopenAfterFork()
         duties.formUnion([.leaveToParent, .rebuild])
-        if !isWhole || !isFaceWhole { duties.insert(.abandoned) }
         // Another thread of the parent's was closing it: here nobody goes on with that.
-        if isWhole && duties.contains(.close) {
-            duties.remove(.close)
-            duties.insert(.abandoned)
-        }
+        let isClosing = isWhole && duties.contains(.close)
+        if isClosing { duties.remove(.close) }
+        if isClosing || !isFaceWhole { gate.abandon() }
         closeDescriptors()
         // The stacks of the other threads will be those of new ones.
         var mine: UnsafeMutablePointer<ForeignWaiter>?
@@ -343,8 +338,8 @@ package struct SelectorCore: @unchecked Sendable {
     ///
     /// - Throws: `EDEADLK` where the backend's function in which this thread waits has called back.
     func checkUsable() throws(SystemError) {
-        if duties.isDisjoint(with: [.ended, .foreign]) { return }
-        if !duties.isDisjoint(with: .ended) { throw SystemError(ECANCELED) }
+        if duties.isDisjoint(with: [.close, .foreign]) && !gate.isAbandoned { return }
+        if duties.contains(.close) || gate.isAbandoned { throw SystemError(ECANCELED) }
         if isWaitingItself { throw SystemError(EDEADLK) }
     }
 
@@ -352,7 +347,7 @@ package struct SelectorCore: @unchecked Sendable {
     @inline(__always)
     func lockForChange() throws(SystemError) {
         guard try gate.lockAndLook() else { return }
-        if !duties.isDisjoint(with: [.ended, .foreign])
+        if !duties.isDisjoint(with: [.close, .foreign])
             || gate.isWaiting && !state.pointee.capabilities.contains(.concurrent)
         {
             try makeRoomForChange()
