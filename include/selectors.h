@@ -199,6 +199,8 @@ int sel_close(sel_selector *selector);
  *   -ENOTSUP  the backend does not have the delivery mode, or SEL_READ_HANGUP as an interest
  *   -EBADF    fd is not open, or was opened with O_PATH
  *   -EEXIST   fd is registered already
+ *   -ECANCELED  it cannot be used in this fork's child
+ *   -EDEADLK  a function of its own backend has called
  *   -ENOMEM, -ENOSPC  no memory, or over the limit in /proc/sys/fs/epoll/max_user_watches
  *   -ELOOP    fd is a descriptor of this selector's own, or one of a selector that watches it, or
  *             selectors would watch one another in more than five levels, of which one whose
@@ -220,6 +222,8 @@ int sel_register(sel_selector *selector, int fd, uint32_t events, void *data);
  *   -EINVAL   selector is NULL, fd is negative, events has nothing to wait for or other bits
  *   -ENOTSUP  the backend does not have the delivery mode, or SEL_READ_HANGUP as an interest
  *   -ENOENT   fd is not registered
+ *   -ECANCELED  it cannot be used in this fork's child
+ *   -EDEADLK  a function of its own backend has called
  *
  * Takes constant time, never allocates.
  */
@@ -235,6 +239,8 @@ int sel_modify(sel_selector *selector, int fd, uint32_t events, void *data);
  * Returns 0, or
  *   -EINVAL   selector is NULL, fd is negative
  *   -ENOENT   fd is not registered
+ *   -ECANCELED  it cannot be used in this fork's child
+ *   -EDEADLK  a function of its own backend has called
  *
  * Takes constant time, never allocates.
  */
@@ -262,6 +268,7 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old);
  *   -EINTR    a signal came, and the selector is interruptible; with epoll, a stop and continue, a
  *             debugger, or a SIGCHLD that has no handler may end the wait, too
  *   -ECANCELED  the selector was closed by another thread, or cannot be used in this fork's child
+ *   -EDEADLK  a function of its own backend has called
  *   -EBADF    somebody has closed the selector's own descriptor
  *   -ENOMEM   no memory
  *   -ENOSPC   a changed descriptor is over the limit in /proc/sys/fs/epoll/max_user_watches; only when
@@ -297,7 +304,10 @@ int sel_pselect(sel_selector *selector, sel_event *events, int max, int64_t time
  * it is at first). It holds for the wait that goes on, too. A sel_select() that waits for another
  * thread's to end is not interrupted.
  *
- * Returns 0, or -EINVAL if selector is NULL.
+ * Returns 0, or
+ *   -EINVAL   selector is NULL
+ *   -ECANCELED  it cannot be used in this fork's child
+ *   -EDEADLK  a function of its own backend has called
  */
 int sel_set_interruptible(sel_selector *selector, int on);
 
@@ -319,6 +329,8 @@ int sel_wakeup(sel_selector *selector);
  * Returns 0, or
  *   -EINVAL   selector or key is NULL, fd is negative
  *   -ENOENT   fd is not registered
+ *   -ECANCELED  it cannot be used in this fork's child
+ *   -EDEADLK  a function of its own backend has called
  *
  * Takes constant time, never allocates.
  */
@@ -330,6 +342,8 @@ int sel_get_key(sel_selector *selector, int fd, sel_key *key);
  *
  * Returns the number of registered descriptors, which may be more than max, or
  *   -EINVAL   selector is NULL, max is negative, keys is NULL and max is not 0
+ *   -ECANCELED  it cannot be used in this fork's child
+ *   -EDEADLK  a function of its own backend has called
  */
 int sel_get_map(sel_selector *selector, sel_key *keys, int max);
 
@@ -344,6 +358,8 @@ int sel_get_map(sel_selector *selector, sel_key *keys, int max);
  * Returns the descriptor, the same every time, or
  *   -EINVAL   selector is NULL
  *   -ENOTSUP  the backend has none (poll, select)
+ *   -ECANCELED  it cannot be used in this fork's child
+ *   -EDEADLK  a function of its own backend has called
  *   -EMFILE, -ENFILE, -ENOMEM, -ENOSPC  as the kernel says
  */
 int sel_fileno(sel_selector *selector);

@@ -211,8 +211,7 @@ static void what_is_told_once_waits_for_room(sel_selector *selector) {
 /* It is reserved, and not touched but at both ends. */
 static void room_may_have_any_size(sel_selector *selector) {
     const int sizes[] = {1000000, 178956971, INT_MAX};
-    const char *preloaded = getenv("LD_PRELOAD");
-    if (preloaded != NULL && strstr(preloaded, "valgrind") != NULL)
+    if (is_under_valgrind())
         SKIP("valgrind takes minutes for that much memory");
     int fd = watch(selector, make_ready_event(), SEL_READ);
     for (int i = 0; i < LENGTH(sizes); i++) {

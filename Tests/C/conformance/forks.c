@@ -298,6 +298,7 @@ static void prove_forks_at_once(sel_selector *selector) {
 }
 
 static void several_threads_may_fork_at_once(sel_selector *selector) {
+    SKIP_UNDER_VALGRIND();
     CHECK(holds_in_child(prove_forks_at_once, selector));
 }
 
@@ -342,6 +343,7 @@ static void prove_forks_beside_changes(sel_selector *selector) {
 }
 
 static void child_of_a_fork_beside_changes_works(sel_selector *selector) {
+    SKIP_UNDER_VALGRIND();
     CHECK(holds_in_child(prove_forks_beside_changes, selector));
 }
 
@@ -431,6 +433,7 @@ static void prove_fork_in_second_wait(sel_selector *selector) {
 }
 
 static void handler_may_fork_in_a_wait(sel_selector *selector) {
+    SKIP_UNDER_VALGRIND();
     CHECK(holds_in_child(prove_fork_in_first_wait, selector));
     CHECK(holds_in_child(prove_fork_in_second_wait, selector));
 }
@@ -498,6 +501,7 @@ static void prove_forks_in_calls(sel_selector *selector) {
 }
 
 static void handler_may_fork_in_any_call(sel_selector *selector) {
+    SKIP_UNDER_VALGRIND();
     CHECK(holds_in_child(prove_forks_in_calls, selector));
 }
 
@@ -530,6 +534,7 @@ static void prove_close_unnoticed(sel_selector *selector, int fd) {
 static void unnoticed_child_may_close(sel_selector *selector) {
     pid_t (*const makers[])(void) = {clone_bare, _Fork};
     int fd = watch(selector, make_event(), SEL_READ);
+    SKIP_UNDER_VALGRIND();
     for (int i = 0; i < LENGTH(makers); i++) {
         struct waiter *waiter;
         pid_t child;

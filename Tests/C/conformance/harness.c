@@ -179,3 +179,8 @@ void report(const char *group, const char *name) {
     test.failure[0] = '\0';
     test.skip = NULL;
 }
+
+bool is_under_valgrind(void) {
+    const char *preloaded = getenv("LD_PRELOAD");
+    return preloaded != NULL && strstr(preloaded, "valgrind") != NULL;
+}

@@ -102,6 +102,15 @@ void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
         return;            \
     } while (0)
 
+/* valgrind counts what the threads of a fork's parent had as lost in the child. */
+#define SKIP_UNDER_VALGRIND()                                                         \
+    do {                                                                              \
+        if (is_under_valgrind())                                                      \
+            SKIP("valgrind finds leaks in a child whose parent has several threads"); \
+    } while (0)
+
+bool is_under_valgrind(void);
+
 /* The test needs abilities that not every backend has: all of these bits. */
 #define NEEDS(bits)                                   \
     do {                                              \

@@ -342,6 +342,28 @@ static void find_backends(void) {
     waitpid(child, NULL, 0);
 }
 
+/*
+ * What threads and forks do at random moments does not come again with the n-th call failing, and without
+ * fstat(2) a file of the library's cannot be told from others.
+ */
+static bool cannot_be_repeated(const struct fact *fact) {
+    static const char *const names[] = {
+        "several threads may fork at once",
+        "a fork beside another thread's changes",
+        "a signal handler may fork in a wait",
+        "a signal handler may fork in any call",
+        "a child that is not told of the fork may close",
+        "close ends another thread's wait", /* a wait that has failed would begin again after the close */
+        "calls are no cancellation points",
+        "files of others are left alone",
+        "own descriptors that were closed are an error",
+    };
+    for (int i = 0; i < LENGTH(names); i++)
+        if (strcmp(fact->name, names[i]) == 0)
+            return true;
+    return false;
+}
+
 static bool is_wanted(const struct job *job, char **arguments) {
     return arguments[0] == NULL ||
            (strcmp(group_of(job), arguments[0]) == 0 &&
@@ -355,7 +377,7 @@ static void add_jobs(const struct backend *backend, const struct fact *const *th
             struct job job = {NULL, 0, fact, make_faults};
             if (backend != NULL)
                 job = (struct job){backend->name, backend->capabilities, fact, make_faults};
-            if (is_wanted(&job, arguments) && job_count < MOST_FACTS)
+            if (is_wanted(&job, arguments) && !cannot_be_repeated(fact) && job_count < MOST_FACTS)
                 jobs[job_count++] = job;
         }
 }

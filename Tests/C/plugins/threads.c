@@ -229,6 +229,7 @@ static void prove_fork_in_open(sel_selector *selector) {
 }
 
 static void open_may_fork(void) {
+    SKIP_UNDER_VALGRIND();
     CHECK(open_own() != NULL && close_selector(mine) == 0);
     CHECK(holds_in_child(prove_fork_in_open, NULL));
 }
@@ -276,6 +277,7 @@ static void prove_fork_beside_open(sel_selector *selector) {
 }
 
 static void a_function_opens_while_another_thread_forks(void) {
+    SKIP_UNDER_VALGRIND();
     CHECK(open_own() != NULL && close_selector(mine) == 0);
     CHECK(holds_in_child(prove_fork_beside_open, NULL));
 }
