@@ -166,6 +166,10 @@ PLATFORM_INLINE char *platform_strndup(const char *text, size_t length) {
     return copy;
 }
 
+/* LeakSanitizer, in a program that has it, looks for pointers in memory of mmap(2) only if told. */
+extern void __lsan_register_root_region(const void *, size_t) __attribute__((weak));
+extern void __lsan_unregister_root_region(const void *, size_t) __attribute__((weak));
+
 /*
  * Memory of which a fork's child finds the first PLATFORM_WIPED bytes zeroed, and a copy of the rest,
  * all zero at first; NULL without memory. Where the kernel cannot wipe it (Linux before 4.14) it is
@@ -182,10 +186,14 @@ PLATFORM_INLINE void *platform_map(size_t size) {
     else
         (void)madvise(memory, PLATFORM_WIPED, MADV_WIPEONFORK);
 #endif
+    if (memory != NULL && __lsan_register_root_region)
+        __lsan_register_root_region(memory, PLATFORM_WIPED + size);
     errno = saved;
     return memory;
 }
 PLATFORM_INLINE void platform_unmap(void *memory, size_t size) {
+    if (__lsan_unregister_root_region)
+        __lsan_unregister_root_region(memory, PLATFORM_WIPED + size);
     munmap(memory, PLATFORM_WIPED + size);
 }
 

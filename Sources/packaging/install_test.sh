@@ -149,12 +149,13 @@ CMAKE
     refute grep libselectors "$work/dynamic"
 }
 
-# Nothing but libc, the library and the test.
+# Nothing but libc, the library and the test; pthread_cancel(3), which that calls, loads libgcc_s.
 runs_in_a_jail() {
     jail=$work/jail
     mkdir -p "$jail/proc" "$jail/dev" "$jail/tmp" "$jail/lib64" "$jail/lib"
     cp -L "$(ldd "$work/shared" | sed -n 's/.*=> \(.*libc\.so\.6\) .*/\1/p')" "$jail/lib"
     cp -L /lib64/ld-linux-x86-64.so.2 "$jail/lib64"
+    cp -L "$("${CC:-cc}" -print-file-name=libgcc_s.so.1)" "$jail/lib"
     cp "$library" "$jail/lib/$soname"
     cp "$work/shared" "$jail/conformance"
     mount -t proc proc "$jail/proc" || mount --bind /proc "$jail/proc"

@@ -16,7 +16,7 @@ struct OwedReports: ~Copyable {
     /// How many numbers are owed something.
     private(set) var count = 0
     /// One more than the highest of them.
-    private var limit = 0
+    private(set) var limit = 0
 
     /// Makes room for a number.
     mutating func reserve(_ fd: Int32) throws(SystemError) {
@@ -49,18 +49,20 @@ struct OwedReports: ~Copyable {
     mutating func keep(_ fd: Int32, _ mask: UInt16) {
         guard mask & UInt16(PollMask.invalid) == 0, isCleared(fd) else { return }
         if masks[Int(fd)] == 0 { count += 1 }
-        masks[Int(fd)] |= mask
+        // Not |=: with the thread sanitizer Swift 6.3 makes broken code of that here.
+        masks[Int(fd)] = masks[Int(fd)] | mask
         limit = max(limit, Int(fd) + 1)
     }
 
-    /// Gives each number that is owed something, with its mask, and forgets that.
+    /// Gives what a number is owed, and forgets that; 0: nothing.
     ///
     /// A number that names a file of another kind by now is owed nothing.
-    mutating func takeAll(_ give: (_ fd: Int32, _ mask: UInt16) -> Void) {
-        for fd in 0..<limit where masks[fd] != 0 {
-            if platform_is_cleared_by_poll(Int32(fd)) != 0 { give(Int32(fd), masks[fd]) }
-            masks[fd] = 0
-        }
-        (count, limit) = (0, 0)
+    mutating func take(_ fd: Int32) -> UInt16 {
+        let mask = masks[Int(fd)]
+        if mask == 0 { return 0 }
+        masks[Int(fd)] = 0
+        count -= 1
+        if count == 0 { limit = 0 }
+        return platform_is_cleared_by_poll(fd) != 0 ? mask : 0
     }
 }

@@ -114,8 +114,10 @@ struct PollBackend: ~Copyable, Facility {
     /// Adds what is owed to what the kernel has told now; returns how many more are ready.
     private mutating func addOwed() -> Int32 {
         var more: Int32 = 0
-        owed.takeAll { fd, mask in
-            let slot = slots.at(Int(slotOf[Int(fd)]))
+        for fd in 0..<owed.limit {
+            let mask = owed.take(Int32(fd))
+            if mask == 0 { continue }
+            let slot = slots.at(Int(slotOf[fd]))
             if slot.pointee.revents == 0 { more += 1 }
             slot.pointee.revents |= Int16(bitPattern: mask)
         }

@@ -143,7 +143,7 @@ struct SelectBackend: ~Copyable, Facility {
         } else {
             try check(result)
         }
-        owed.takeAll { fd, _ in
+        for fd in 0..<Int32(owed.limit) where owed.take(fd) != 0 {
             reading.addAnswer(fd)
             writing.addAnswer(fd)
             urgent.addAnswer(fd)
