@@ -48,8 +48,8 @@ package struct Gate {
         ///
         /// It stands here since what is guarded by the lock may be being changed.
         static let abandoned: UInt64 = 16
-        /// What keeps a call from going on without a look.
-        static let obstacles = locked | queued | abandoned
+        /// What keeps a call from going on without a look: ``locked``, ``queued`` and ``abandoned``.
+        static let obstacles: UInt64 = 0b10101
         /// One call that wants the lock and does not have it.
         static let entered: UInt64 = 1 << 8
         /// One thread that waits in the kernel, or has done so and does not have the lock yet.

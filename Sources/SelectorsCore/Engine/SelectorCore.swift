@@ -91,6 +91,11 @@ package struct SelectorCore: @unchecked Sendable {
         /// A select is to look at what poll(2) watches, which a wait that goes on does not see.
         static let lookAtRefused = Duties(rawValue: 256)
 
+        /// What a call has to look at before it goes on: ``close`` and ``foreign``.
+        ///
+        /// An array of them would be allocated where the code is not optimised.
+        static let looks = Duties(rawValue: 0b1001_0000)
+
     }
 
     /// A thread that waits, on its stack.
@@ -338,7 +343,7 @@ package struct SelectorCore: @unchecked Sendable {
     ///
     /// - Throws: `EDEADLK` where the backend's function in which this thread waits has called back.
     func checkUsable() throws(SystemError) {
-        if duties.isDisjoint(with: [.close, .foreign]) && !gate.isAbandoned { return }
+        if duties.isDisjoint(with: .looks) && !gate.isAbandoned { return }
         if duties.contains(.close) || gate.isAbandoned { throw SystemError(ECANCELED) }
         if isWaitingItself { throw SystemError(EDEADLK) }
     }
@@ -347,7 +352,7 @@ package struct SelectorCore: @unchecked Sendable {
     @inline(__always)
     func lockForChange() throws(SystemError) {
         guard try gate.lockAndLook() else { return }
-        if !duties.isDisjoint(with: [.close, .foreign])
+        if !duties.isDisjoint(with: .looks)
             || gate.isWaiting && !state.pointee.capabilities.contains(.concurrent)
         {
             try makeRoomForChange()
