@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHILD_SECONDS 12 /* below the harness's own patience */
+#define CHILD_SECONDS 25 /* below the harness's own patience */
 #define CONTENT 42       /* 0 is what a main thread leaves that was cancelled */
 
 bool is_asleep(int id) {
