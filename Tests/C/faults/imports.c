@@ -14,6 +14,8 @@
 static const char *const others[] = {
     "__errno_location", "__libc_single_threaded", "__stack_chk_fail", "__cxa_finalize",
     "__gmon_start__", "_ITM_deregisterTMCloneTable", "_ITM_registerTMCloneTable",
+    /* The leak checker's, where there is one. */
+    "__lsan_register_root_region", "__lsan_unregister_root_region",
     /* Looked at in inject.c. */
     "syscall",
     /* Text. */
