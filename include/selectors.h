@@ -33,8 +33,10 @@
  * that needs the kernel gives it descriptors of its own, and the parent never notices. That call may
  * fail with -EMFILE or -ENFILE. In the child, a selector that watches another one by sel_fileno() has to
  * be used after that one. If a signal handler or a plug-in forks in the middle of a call, the child's
- * calls on that selector may return -ECANCELED; it can be closed. A child of _Fork() or bare clone() can
- * only close it, other calls return -ECANCELED. A child of vfork() must not call anything here.
+ * calls on that selector may return -ECANCELED; it can be closed. In a handler that has interrupted
+ * malloc(), which a call may be in, glibc's fork() itself hangs while other threads run; _Fork() does
+ * not. A child of _Fork() or bare clone() can only close it, other calls return -ECANCELED. A child of
+ * vfork() must not call anything here.
  *
  * Signals. A handler may call sel_wakeup(), and nothing else here. It must not leave a call by
  * siglongjmp().

@@ -125,21 +125,28 @@ enum Forks {
         globals.pointee.forks.first = core
         globals.pointee.forks.gate.unlock()
         if generation != globals.pointee.forks.generation {
-            remove(core)
+            _ = remove(core)
             throw SystemError(ECANCELED)
         }
     }
 
-    static func remove(_ core: SelectorCore) {
+    /// Takes a selector out.
+    ///
+    /// - Returns: Whether it was there.
+    static func remove(_ core: SelectorCore) -> Bool {
         guard let globals = Globals.shared, (try? globals.pointee.forks.gate.lock()) != nil else {
-            return
+            return false
         }
-        core.nextOpen?.previousOpen = core.previousOpen
+        defer { globals.pointee.forks.gate.unlock() }
         if let previous = core.previousOpen {
             previous.nextOpen = core.nextOpen
-        } else {
+        } else if globals.pointee.forks.first?.state == core.state {
             globals.pointee.forks.first = core.nextOpen
+        } else {
+            return false
         }
-        globals.pointee.forks.gate.unlock()
+        core.nextOpen?.previousOpen = core.previousOpen
+        (core.previousOpen, core.nextOpen) = (nil, nil)
+        return true
     }
 }

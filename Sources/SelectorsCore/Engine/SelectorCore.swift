@@ -196,9 +196,9 @@ package struct SelectorCore: @unchecked Sendable {
         do throws(SystemError) {
             try gate.lock()
         } catch {
-            // In a child whose fork was not noticed nothing is to be trusted but the numbers.
             guard error.code == ECANCELED else { throw error }
-            if gate.isAbandoned { Forks.remove(self) }
+            if gate.isAbandoned { return try closeAbandoned() }
+            // In a child whose fork was not noticed nothing is to be trusted but the numbers.
             return closeDescriptors()
         }
         if duties.contains(.close) { return unlock() }
@@ -211,7 +211,16 @@ package struct SelectorCore: @unchecked Sendable {
         gate.awaitNobody()
         unlock()
         // A fork takes the lock of the list before those of its selectors.
-        Forks.remove(self)
+        _ = Forks.remove(self)
+        state.pointee.backend.close()
+        state.pointee.wakeUp.close()
+    }
+
+    /// Ends all use in the child of a fork in the middle of a call, which has gone on and ended.
+    private func closeAbandoned() throws(SystemError) {
+        if isWaitingItself { throw SystemError(EDEADLK) }
+        // Who takes it out of the list closes it.
+        guard Forks.remove(self) else { return }
         state.pointee.backend.close()
         state.pointee.wakeUp.close()
     }

@@ -14,6 +14,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#if defined(__SANITIZE_THREAD__)
+#define HAS_THREAD_SANITIZER true
+#elif defined(__has_feature)
+#define HAS_THREAD_SANITIZER __has_feature(thread_sanitizer)
+#else
+#define HAS_THREAD_SANITIZER false
+#endif
+
 struct test test;
 struct tally tally;
 void (*before_tear_down)(void);
@@ -183,4 +191,8 @@ void report(const char *group, const char *name) {
 bool is_under_valgrind(void) {
     const char *preloaded = getenv("LD_PRELOAD");
     return preloaded != NULL && strstr(preloaded, "valgrind") != NULL;
+}
+
+bool is_under_checker(void) {
+    return HAS_THREAD_SANITIZER || is_under_valgrind();
 }

@@ -102,14 +102,20 @@ void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
         return;            \
     } while (0)
 
-/* valgrind counts what the threads of a fork's parent had as lost in the child. */
-#define SKIP_UNDER_VALGRIND()                                                         \
-    do {                                                                              \
-        if (is_under_valgrind())                                                      \
-            SKIP("valgrind finds leaks in a child whose parent has several threads"); \
+/*
+ * valgrind counts what the threads of a fork's parent had as lost in the child; the thread sanitizer
+ * does not see which locks the library takes for a fork.
+ */
+#define SKIP_UNDER_CHECKERS()                                              \
+    do {                                                                   \
+        if (is_under_checker())                                            \
+            SKIP("the checker does not follow a fork of several threads"); \
     } while (0)
 
 bool is_under_valgrind(void);
+
+/* valgrind or the thread sanitizer. */
+bool is_under_checker(void);
 
 /* The test needs abilities that not every backend has: all of these bits. */
 #define NEEDS(bits)                                   \
