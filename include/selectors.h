@@ -204,6 +204,8 @@ int sel_close(sel_selector *selector);
  *   -ECANCELED  it cannot be used in this fork's child
  *   -EDEADLK  a function of its own backend has called
  *   -ENOMEM, -ENOSPC  no memory, or over the limit in /proc/sys/fs/epoll/max_user_watches
+ *   -EMFILE, -ENFILE  no descriptor for a new kernel set, which is needed in a fork's child, and when
+ *             a file that was unregistered, or closed while it was registered, lives on
  *   -ELOOP    fd is a descriptor of this selector's own, or one of a selector that watches it, or
  *             selectors would watch one another in more than five levels, of which one whose
  *             sel_fileno() was asked for counts for two
@@ -275,8 +277,7 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old);
  *   -ENOMEM   no memory
  *   -ENOSPC   a changed descriptor is over the limit in /proc/sys/fs/epoll/max_user_watches; only when
  *             no other is ready
- *   -EMFILE, -ENFILE  no descriptor for a new kernel set, which is needed when a file that was
- *             closed under its number lives on in a duplicate
+ *   -EMFILE, -ENFILE  no descriptor for a new kernel set; see sel_register()
  * The array is used up to events[max - 1], whatever is returned: what follows the returned events
  * has no meaning.
  *
@@ -362,7 +363,7 @@ int sel_get_map(sel_selector *selector, sel_key *keys, int max);
  *   -ENOTSUP  the backend has none (poll, select)
  *   -ECANCELED  it cannot be used in this fork's child
  *   -EDEADLK  a function of its own backend has called
- *   -EMFILE, -ENFILE, -ENOMEM, -ENOSPC  as the kernel says
+ *   -EMFILE, -ENFILE, -ENOMEM, -ENOSPC  as the kernel says of a new kernel set; see sel_register()
  */
 int sel_fileno(sel_selector *selector);
 

@@ -365,7 +365,13 @@ extension SelectorCore {
             let isForeign = duties.contains(.foreign)
             if isForeign { state.pointee.foreignWaiters = me }
             let result = wait(into: reports, max: max, timeout: timeout, signals: signals)
-            try gate.endWait()
+            do throws(SystemError) {
+                try gate.endWait()
+            } catch {
+                // In a fork's child that has to close it, the list is this thread's alone.
+                if isForeign && gate.isAbandoned { remove(me) }
+                throw error
+            }
             if isForeign { remove(me) }
             passOnEvacuation()
             return deliver(reports, try check(result), to: events)

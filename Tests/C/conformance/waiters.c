@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #define CHILD_SECONDS 25 /* below the harness's own patience */
-#define CONTENT 42       /* 0 is what a main thread leaves that was cancelled */
 
 bool is_asleep(int id) {
     char path[64], line[256] = "", *state;

@@ -64,6 +64,9 @@ void end_child(void) __attribute__((noreturn));
 /* Waits for a child and tells whether it was content. */
 bool is_content(pid_t child);
 
+/* A child's exit status if all holds there: 0 is what a main thread leaves that was cancelled. */
+#define CONTENT 42
+
 /* Whether what is proved in a child of its own holds there. */
 bool holds_in_child(void (*prove)(sel_selector *selector), sel_selector *selector);
 

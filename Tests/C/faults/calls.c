@@ -121,19 +121,13 @@ bool is_documented(const char *function, int error) {
     return false;
 }
 
-/* In a fork's child any call may be the first that needs a descriptor. */
-static bool is_allowed(const char *function, int error) {
-    return is_documented(function, error) ||
-           (getpid() != plan->process && (error == EMFILE || error == ENFILE));
-}
-
 /* Whether the caller may be told of the fault. */
 static bool may_be_told(const char *call, bool is_masked) {
     if (plan->error == EINTR && !is_interruptible)
         return false;
     if (!is_masked && (plan->error == ENOSYS || plan->error == EPERM))
         return false;
-    return is_allowed(call, plan->error);
+    return is_documented(call, plan->error);
 }
 
 /* Judges a failing call that has come upon a fault; returns whether the caller calls again. */
@@ -177,7 +171,7 @@ static bool is_worth_another(const struct before *before, sel_selector *selector
 static bool ends(const struct before *before, sel_selector *selector, const char *call, int result,
                  bool is_masked) {
     bool is_over = true;
-    if (result < 0 && !is_allowed(call, -result))
+    if (result < 0 && !is_documented(call, -result))
         complain("%s() returns %s, which the header does not tell\n", call,
                  strerrorname_np(-result));
     if (plan->is_of_fact)
