@@ -13,7 +13,7 @@ import Synchronization
 /// - `epoll_pwait2` came with Linux 5.11; older kernels say `ENOSYS`, sandboxes what they like.
 /// - It takes no more events at a time than `INT_MAX` bytes hold (`EINVAL`).
 struct EpollBackend: ~Copyable, Facility {
-    private var epfd: Int32
+    private(set) var epfd: Int32
     /// The number that the parent's epoll had here, until there is one of the child's; -1: none.
     private var former: Int32 = -1
     /// What an epoll looks like.

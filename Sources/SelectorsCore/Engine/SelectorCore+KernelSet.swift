@@ -151,6 +151,7 @@ extension SelectorCore {
     ///
     /// What goes wrong comes up again in the next select: whoever is waiting begins one.
     func applyChangesOrWake() {
+        if duties.contains(.blockInPoll) && (try? evacuate()) == nil { return }
         if applyChanges() != nil && gate.isWaiting { try? state.pointee.wakeUp.kick() }
     }
 
@@ -205,8 +206,7 @@ extension SelectorCore {
         if state.pointee.refused.count == 0 { duties.remove(.pollRefused) }
     }
 
-    /// Before a wait in the kernel, which does not see what poll(2) watches: has the backend watch what it
-    /// can.
+    /// Before a wait in the kernel: has the backend watch what it can by now, and poll(2) need not.
     ///
     /// None of it is ready, and so none is closed: what was closed names another file by now.
     func watchRefused() {
