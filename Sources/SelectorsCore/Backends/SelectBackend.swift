@@ -21,11 +21,13 @@ struct SelectBackend: ~Copyable, Facility {
         private var ready = Buffer<Word>()
         private var count = 0
 
+        @inline(never)
         mutating func reserve(_ words: Int) throws(SystemError) {
             try members.reserve(words)
             try ready.reserve(words)
         }
 
+        @inline(never)
         mutating func set(_ fd: Int32, to isMember: Bool) {
             let word = members.at(Int(fd) / Word.bitWidth)
             let bit: Word = 1 << Word(Int(fd) % Word.bitWidth)
@@ -47,6 +49,7 @@ struct SelectBackend: ~Copyable, Facility {
         }
 
         /// Adds a member to what the kernel has left there.
+        @inline(never)
         func addAnswer(_ fd: Int32) {
             guard contains(fd) else { return }
             ready.at(Int(fd) / Word.bitWidth).pointee |= 1 << Word(Int(fd) % Word.bitWidth)
@@ -56,11 +59,13 @@ struct SelectBackend: ~Copyable, Facility {
         func answer(_ word: Int) -> Word { count > 0 ? ready[word] : 0 }
 
         /// Asks about all members.
+        @inline(never)
         func prepare(_ words: Int) {
             guard count > 0 else { return }
             for word in 0..<words { ready[word] = members[word] }
         }
 
+        @inline(never)
         mutating func removeAll(_ words: Int) {
             for word in 0..<words { members[word] = 0 }
             count = 0
@@ -244,6 +249,7 @@ struct SelectBackend: ~Copyable, Facility {
     }
 
     /// What the bits of a number mean.
+    @inline(never)
     private func told(_ fd: Int32) -> UInt16 {
         let mask =
             (reading.answers(fd) ? PollMask.read : 0) | (writing.answers(fd) ? PollMask.write : 0)
@@ -252,6 +258,7 @@ struct SelectBackend: ~Copyable, Facility {
     }
 
     /// What a number is watched for, as poll(2) asks for it.
+    @inline(never)
     private func interest(_ fd: Int32) -> Int16 {
         var mask: UInt32 = 0
         if reading.contains(fd) { mask |= PollMask.read | PollMask.readHangup }

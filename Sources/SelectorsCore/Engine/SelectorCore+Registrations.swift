@@ -19,7 +19,7 @@ extension SelectorCore {
         let registration = state.pointee.table.at(fd)
         guard registration.pointee.interest == 0 else { throw SystemError(EEXIST) }
         // Where it is watched already it must not be watched for somebody else.
-        if fd == state.pointee.wakeUp.fd { throw SystemError(ELOOP) }
+        if state.pointee.wakeUp.owns(fd) { throw SystemError(ELOOP) }
         try watch(fd, events)
         registration.pointee.data = data
         registration.pointee.interest = events

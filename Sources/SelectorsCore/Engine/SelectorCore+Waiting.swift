@@ -114,7 +114,7 @@ extension SelectorCore {
     }
 
     private func refuse(_ error: SystemError) -> Int32 {
-        0 &- LastError.record(explain(error)).code
+        Explanation.refuse(explain(error))
     }
 
     /// The whole of select: with duties, with a deadline, and again after a wait that gave nothing.
@@ -395,9 +395,39 @@ extension SelectorCore {
     private func look(
         _ isRefused: Bool, into reports: UnsafeMutablePointer<BackendEvent>, max: Int32
     ) throws(SystemError) -> Int32 {
-        isRefused
-            ? try state.pointee.refused.wait(into: reports, max: max, timeout: 0, signals: nil)
-            : try state.pointee.backend.wait(into: reports, max: max, timeout: 0, signals: nil)
+        guard isRefused else {
+            return try state.pointee.backend.wait(into: reports, max: max, timeout: 0, signals: nil)
+        }
+        do throws(SystemError) {
+            return try state.pointee.refused.wait(into: reports, max: max, timeout: 0, signals: nil)
+        } catch {
+            guard error.code == EINVAL else { throw error }
+            return try lookOneByOne(into: reports, max: max)
+        }
+    }
+
+    /// Looks at the refused ones without poll(2), which takes no more than RLIMIT_NOFILE.
+    private func lookOneByOne(
+        into reports: UnsafeMutablePointer<BackendEvent>, max: Int32
+    ) throws(SystemError) -> Int32 {
+        var count = 0
+        var failure: SystemError?
+        var slot = state.pointee.refused.count - 1
+        while slot >= 0 && count < Int(max) {
+            let fd = state.pointee.refused.number(at: slot)
+            slot -= 1
+            do throws(SystemError) {
+                let mask = try watchRefused(fd)
+                if mask == 0 { continue }
+                reports[count] = BackendEvent(
+                    mask: mask, token: state.pointee.table.token(fd))
+                count += 1
+            } catch {
+                failure = error
+            }
+        }
+        if count == 0, let failure { throw failure }
+        return Int32(count)
     }
 
     /// A thread has blocked in poll(2) and is back.
