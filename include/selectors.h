@@ -197,7 +197,8 @@ int sel_close(sel_selector *selector);
  * Regular files and directories are always ready, on every backend.
  *
  * Returns 0, or
- *   -EINVAL   selector is NULL, fd is negative, events has nothing to wait for or other bits
+ *   -EINVAL   selector is NULL, fd is negative, events has nothing to wait for or other bits; with
+ *             epoll, fd is watched by some hundred selectors that others watch
  *   -ENOTSUP  the backend does not have the delivery mode, or SEL_READ_HANGUP as an interest
  *   -EBADF    fd is not open, or was opened with O_PATH
  *   -EEXIST   fd is registered already
@@ -361,6 +362,8 @@ int sel_get_map(sel_selector *selector, sel_key *keys, int max);
  * Returns the descriptor, the same every time, or
  *   -EINVAL   selector is NULL
  *   -ENOTSUP  the backend has none (poll, select)
+ *   -ELOOP    with this descriptor selectors would watch one another in more than five levels; see
+ *             sel_register()
  *   -ECANCELED  it cannot be used in this fork's child
  *   -EDEADLK  a function of its own backend has called
  *   -EMFILE, -ENFILE, -ENOMEM, -ENOSPC  as the kernel says of a new kernel set; see sel_register()
@@ -395,11 +398,13 @@ int sel_backends(sel_backend_info *infos, int max);
 const char *sel_strerror(int error);
 
 /*
- * Tells what went wrong in this thread's last call of this library that failed, in one line: for
- * sel_open() which variable, which word and which backends there are, else what sel_strerror()
- * says of the value. Successful calls do not clear it. Never NULL, empty if nothing has failed
- * yet; valid until this thread's next failing call. sel_wakeup() leaves it as it is, for a signal
- * handler may be the caller.
+ * Tells what went wrong in this thread's last call of this library that failed, in one line: which
+ * argument or descriptor, what is wrong with it, and what sel_strerror() says of the value; for
+ * sel_open() which variable, which word and which backends there are. Where there is no memory for the
+ * line, only what sel_strerror() says. perror(3) says nothing of use, for errno is not set.
+ *
+ * Successful calls do not clear it. Never NULL, empty if nothing has failed yet; valid until this
+ * thread's next failing call. sel_wakeup() leaves it as it is, for a signal handler may be the caller.
  */
 const char *sel_last_error(void);
 

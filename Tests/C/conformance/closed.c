@@ -285,8 +285,8 @@ static int make_deep_epoll(int file) {
 static bool give_to_deep_epoll(sel_selector *selector, int fd, int file) {
     int epoll = make_deep_epoll(file);
     return epoll >= 0 && drop(fd) && sel_modify(selector, fd, BOTH, NULL) == 0 &&
-           sees(selector, fd, BOTH, SEL_INVALID) &&
-           sel_modify(selector, fd, SEL_READ, NULL) == 0 && own(dup2(epoll, fd)) == fd;
+           sees(selector, fd, BOTH, SEL_INVALID) && sel_modify(selector, fd, SEL_READ, NULL) == 0 &&
+           own(dup2(epoll, fd)) == fd;
 }
 
 static void wait_sees_what_the_backend_cannot_watch(sel_selector *selector) {
