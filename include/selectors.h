@@ -261,8 +261,11 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old);
  * A descriptor appears at most once, in no particular order. If more are ready than max, the
  * others come next time: none is passed over for ever. An error or a hang-up makes a descriptor
  * ready for all it is watched for, with the cause in detail; a read or write then tells what it is.
- * (select(2) alone is blind to some: to a hang-up of what is watched for SEL_WRITE only and not
- * writable, to an error or hang-up of what is watched for SEL_PRIORITY only.)
+ * (select(2) alone is blind to some: to a hang-up of what is not watched for SEL_READ and not
+ * writable, to an error or hang-up of what is watched for SEL_PRIORITY only. It does not tell the
+ * cause where a look clears it, as with some files of /proc. epoll looks whenever it is told of a
+ * descriptor: what such a file tells once may be lost if it came before sel_register(), or before the
+ * wait that follows a sel_modify().)
  *
  * A signal does not end the wait: it goes on for the time that is left (PEP 475), unless
  * sel_set_interruptible() has asked otherwise.

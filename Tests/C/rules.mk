@@ -8,7 +8,7 @@ FUZZ_CC ?= clang
 FUZZ_BUILD ?= $(CURDIR)/../.build-fuzz
 
 tests := ../Tests/C
-c_tests := conformance plugins_test allocations
+c_tests := conformance kinds plugins_test allocations
 fuzz_targets := backend_list calls
 replays := $(addprefix $(BUILD)/replay_,$(fuzz_targets))
 
@@ -20,6 +20,8 @@ all: $(addprefix $(BUILD)/,stress $(c_tests)) $(replays)
 sources = $(wildcard $(tests)/$(1)/*.[ch])
 
 $(BUILD)/conformance: $(call sources,conformance)
+$(BUILD)/kinds: $(call sources,kinds) \
+    $(filter %.h %/main.c %/harness.c %/helpers.c,$(call sources,conformance))
 $(BUILD)/model: $(call sources,model)
 $(BUILD)/stress: $(call sources,stress)
 $(BUILD)/allocations: $(tests)/allocations.c
@@ -30,7 +32,7 @@ $(BUILD)/plugins_test: $(call sources,plugins) ../include/selectors_plugin.h \
     $(filter %.h %/harness.c %/helpers.c %/waiters.c,$(call sources,conformance)) | plugins $(BUILD)/plugins/wrong.so
 $(replays): $(BUILD)/replay_%: $(tests)/fuzz/%.c $(tests)/fuzz/replay.c $(tests)/fuzz/target.h
 
-$(addprefix $(BUILD)/,conformance model stress allocations faults plugins_test) $(replays): \
+$(addprefix $(BUILD)/,conformance kinds model stress allocations faults plugins_test) $(replays): \
     ../include/selectors.h $(BUILD)/flags | library
 	$(link)
 

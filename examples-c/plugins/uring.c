@@ -347,8 +347,9 @@ static int report(struct uring *uring, sel_backend_event *events, int max) {
             return found > 0 ? found : failure;
         for (int i = 0; i < count; i++) {
             struct watch *watch = &uring->watches[fds[i].fd];
-            if (fds[i].revents == 0 && results[i] > 0 && is_cleared_by_poll(fds[i].fd))
-                fds[i].revents = (short)results[i];
+            int told = results[i] > 0 ? results[i] & ((int)watch->mask | POLLERR | POLLHUP) : 0;
+            if ((told & ~fds[i].revents) != 0 && is_cleared_by_poll(fds[i].fd))
+                fds[i].revents |= (short)told;
             watch->is_misled = fds[i].revents == 0;
             if (!watch->is_misled)
                 events[found++] = (sel_backend_event){(unsigned short)fds[i].revents, watch->token};

@@ -148,10 +148,12 @@ struct SelectBackend: ~Copyable, Facility {
         } else {
             try check(result)
         }
-        for fd in 0..<Int32(owed.limit) where owed.take(fd) != 0 {
-            reading.addAnswer(fd)
-            writing.addAnswer(fd)
-            urgent.addAnswer(fd)
+        for fd in 0..<Int32(owed.limit) {
+            let mask = UInt32(owed.take(fd))
+            let hasCause = mask & (PollMask.error | PollMask.hangup) != 0
+            if hasCause || mask & PollMask.read != 0 { reading.addAnswer(fd) }
+            if hasCause || mask & PollMask.write != 0 { writing.addAnswer(fd) }
+            if hasCause || mask & PollMask.priority != 0 { urgent.addAnswer(fd) }
         }
         return try explain(into: events, max: max, isTold: result >= 0)
     }
@@ -229,13 +231,15 @@ struct SelectBackend: ~Copyable, Facility {
             }
             throw SystemError(0 &- result)
         }
+        // They make a number ready for all that it is watched for.
+        let causes = UInt16(PollMask.error | PollMask.hangup | PollMask.invalid)
         cursor = 0
         var found: Int32 = 0
         for step in 0..<asked {
             let slot = start + step < asked ? start + step : start + step - asked
             let fd = ready[slot].fd
             var mask = UInt16(bitPattern: ready[slot].revents)
-            if mask == 0 && isTold { mask = told(fd) }
+            if isTold && mask & causes == 0 { mask = complete(mask, of: fd) }
             if mask == 0 { continue }
             if found == max {
                 if cursor == 0 { cursor = fd }
@@ -246,6 +250,13 @@ struct SelectBackend: ~Copyable, Facility {
             found += 1
         }
         return found
+    }
+
+    /// Adds to what poll(2) says of a number what the kernel has told before, and the look cleared.
+    private mutating func complete(_ mask: UInt16, of fd: Int32) -> UInt16 {
+        let told = told(fd)
+        if told & ~mask == 0 || mask != 0 && !owed.isCleared(fd) { return mask }
+        return mask | told
     }
 
     /// What the bits of a number mean.

@@ -218,7 +218,7 @@ static void what_is_told_once_waits_for_room(sel_selector *selector) {
     ring = make_ring(&pages, size);
     if (ring < 0)
         SKIP("this system has no perf ring to be had");
-    OK(sel_register(selector, ring, SEL_READ, NULL));
+    OK(sel_register(selector, ring, SEL_READ | SEL_PRIORITY, NULL));
     CHECK(look(selector) >= 0); /* the ring may have told something already */
     ready = watch(selector, make_ready_event(), SEL_READ);
     for (int i = 0; i < 3; i++) {
@@ -229,6 +229,7 @@ static void what_is_told_once_waits_for_room(sel_selector *selector) {
             CHECK(event.key.fd == ring || event.key.fd == ready);
         } while (event.key.fd != ring && --tries > 0);
         EQUAL(event.key.fd, ring);
+        EQUAL(event.events, SEL_READ);
     }
     OK(sel_unregister(selector, ring, NULL));
     munmap(pages, size);
