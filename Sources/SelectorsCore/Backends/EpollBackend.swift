@@ -105,6 +105,7 @@ struct EpollBackend: ~Copyable, Facility {
     }
 
     /// Whether a number names an epoll that was opened here, as far as that can be told.
+    @inline(never)
     private func isOurs(_ fd: Int32) -> Bool {
         fd >= 0 && platform_is_same(fd, identity) != 0
     }
@@ -161,6 +162,7 @@ struct EpollBackend: ~Copyable, Facility {
     }
 
     /// Opens an epoll that watches another one.
+    @inline(never)
     private static func makeShell(around epfd: Int32) throws(SystemError) -> Int32 {
         let shell = try check(platform_epoll_create())
         let result = platform_epoll_ctl(shell, EPOLL_CTL_ADD, epfd, PollMask.read, 0)

@@ -40,6 +40,17 @@ package enum Explanation {
         }
     }
 
+    /// Keeps the words of an error of `sel_open`, and gives it back.
+    static func record(_ error: SystemError, opening reason: StaticString) -> SystemError {
+        switch error.code {
+        case EMFILE, ENFILE: _ = refuse(error)
+        case ECANCELED, ENOMEM, EPROTO: LastError.record(error)
+        case _ where reason.utf8CodeUnitCount == 0: LastError.record(error)
+        default: _ = refuse(error.code, reason)
+        }
+        return error
+    }
+
     private static func reason(_ code: Int32, _ fd: Int32) -> StaticString? {
         switch code {
         case EINVAL where fd < 0: " is negative"
