@@ -44,7 +44,7 @@
  * Cancellation. No function here is a cancellation point. Asynchronous cancellation must not be enabled
  * in a call, and the only thread of a process must not have cancelled itself.
  *
- * Descriptors. A selector has up to three descriptors of its own, with numbers above 2, which exec
+ * Descriptors. A selector has up to four descriptors of its own, with numbers above 2, which exec
  * closes. Do not close them: the next sel_select() then returns -EBADF, and an epoll or eventfd of yours
  * that has got such a number cannot be told from the library's. A child of a fork may close all
  * descriptors before it uses a selector.
