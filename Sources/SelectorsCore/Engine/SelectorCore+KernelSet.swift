@@ -151,7 +151,7 @@ extension SelectorCore {
     ///
     /// What goes wrong comes up again in the next select: whoever is waiting begins one.
     func applyChangesOrWake() {
-        if duties.contains(.blockInPoll) && (try? evacuate()) == nil { return }
+        if duties.isSuperset(of: .changesInPoll) && (try? evacuate()) == nil { return }
         if applyChanges() != nil && gate.isWaiting { try? state.pointee.wakeUp.kick() }
     }
 
