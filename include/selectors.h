@@ -71,13 +71,28 @@
 extern "C" {
 #endif
 
+/* What a compiler can check: that an array has the room that is said, that a result is looked at. */
+#if defined __GNUC__ && !defined __clang__ && __GNUC__ >= 11
+#define SEL_FILLS_(array, count) __attribute__((__access__(__write_only__, array, count)))
+#else
+#define SEL_FILLS_(array, count)
+#endif
+#if defined __GNUC__
+#define SEL_CHECK_RESULT_ __attribute__((__warn_unused_result__))
+#else
+#define SEL_CHECK_RESULT_
+#endif
+
 /* The version of this header; sel_version() gives that of the library. */
 #define SEL_VERSION_MAJOR 1
 #define SEL_VERSION_MINOR 0
 #define SEL_VERSION_PATCH 0
 #define SEL_VERSION_STRING "1.0.0"
 
-/* What is waited for (interest), and what has happened (readiness). */
+/*
+ * What is waited for (interest), and what has happened (readiness). These are not epoll's bits: EPOLLIN
+ * is the same as SEL_READ, but EPOLLOUT the same as SEL_PRIORITY, which nothing can detect.
+ */
 #define SEL_READ 0x1u     /* a read, accept or recv would not block; end of file counts */
 #define SEL_WRITE 0x2u    /* a write or send would not block; a finished connect counts */
 #define SEL_PRIORITY 0x4u /* something urgent: out-of-band data of TCP, a change in sysfs */
@@ -95,8 +110,8 @@ extern "C" {
  *
  * SEL_EXCLUSIVE, where the backend has SEL_CAN_EXCLUSIVE: where several selectors watch one file, as
  * the listening socket of several threads or processes, the kernel wakes at least one of those that
- * wait, not all. Not together with SEL_PRIORITY or SEL_READ_HANGUP, nor for a selector's descriptor, and detail never
- * has SEL_READ_HANGUP.
+ * wait, not all. Not together with SEL_PRIORITY or SEL_READ_HANGUP, nor for a selector's descriptor,
+ * and detail never has SEL_READ_HANGUP.
  */
 #define SEL_EDGE 0x10u
 #define SEL_ONESHOT 0x20u
@@ -177,6 +192,7 @@ typedef struct sel_backend_info {
  *
  * The selector's own descriptors are closed by exec.
  */
+SEL_CHECK_RESULT_
 int sel_open(sel_selector **out, const char *backend);
 
 /*
@@ -288,6 +304,7 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old);
  * The time taken grows with the number of ready descriptors (epoll), or of all that are registered
  * (poll, select). Never allocates. See epoll_pwait2(2), ppoll(2), pselect(2).
  */
+SEL_FILLS_(2, 3)
 int sel_select(sel_selector *selector, sel_event *events, int max, int64_t timeout_ns);
 
 /*
@@ -303,6 +320,7 @@ int sel_select(sel_selector *selector, sel_event *events, int max, int64_t timeo
  *
  * See epoll_pwait2(2), ppoll(2), pselect(2).
  */
+SEL_FILLS_(2, 3)
 int sel_pselect(sel_selector *selector, sel_event *events, int max, int64_t timeout_ns,
                 const sigset_t *mask);
 
@@ -352,6 +370,7 @@ int sel_get_key(sel_selector *selector, int fd, sel_key *key);
  *   -ECANCELED  it cannot be used in this fork's child
  *   -EDEADLK  a function of its own backend has called
  */
+SEL_FILLS_(2, 3)
 int sel_get_map(sel_selector *selector, sel_key *keys, int max);
 
 /*
@@ -391,6 +410,7 @@ uint32_t sel_capabilities(const sel_selector *selector);
  *   -EINVAL   max is negative, infos is NULL and max is not 0
  *   -ENOMEM   there was no memory when the library was loaded
  */
+SEL_FILLS_(1, 2)
 int sel_backends(sel_backend_info *infos, int max);
 
 /*

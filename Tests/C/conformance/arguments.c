@@ -9,6 +9,12 @@
 #include <stdio.h>
 #include <string.h>
 
+/* These facts pass on purpose what the compiler warns of. */
+#if defined __GNUC__ && !defined __clang__
+#pragma GCC diagnostic ignored "-Wnonnull"
+#pragma GCC diagnostic ignored "-Wstringop-overflow"
+#endif
+
 /* The bits that mean something for what is registered. */
 #define KNOWN (SEL_READ_HANGUP | BOTH | SEL_PRIORITY | SEL_EDGE | SEL_ONESHOT | SEL_EXCLUSIVE)
 

@@ -12,6 +12,12 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+/* These facts pass on purpose what the compiler warns of. */
+#if defined __GNUC__ && !defined __clang__
+#pragma GCC diagnostic ignored "-Wnonnull"
+#pragma GCC diagnostic ignored "-Wstringop-overflow"
+#endif
+
 #define CAPABILITIES                                                                            \
     (SEL_CAN_FILENO | SEL_CAN_CONCURRENT | SEL_CAN_EDGE | SEL_CAN_EXCLUSIVE | SEL_CAN_ONESHOT | \
      SEL_CAN_READ_HANGUP)
