@@ -172,6 +172,30 @@ extern void __lsan_register_root_region(const void *, size_t) __attribute__((wea
 extern void __lsan_unregister_root_region(const void *, size_t) __attribute__((weak));
 
 /*
+ * ThreadSanitizer, in a program that has it, does not see how this library orders threads: it is told that
+ * what came before a release came before what follows an acquire. PLATFORM_SANITIZED: the library is
+ * built with it, and needs to be seen as it is.
+ */
+#ifndef PLATFORM_SANITIZED
+extern void __tsan_acquire(void *) __attribute__((weak));
+extern void __tsan_release(void *) __attribute__((weak));
+#define PLATFORM_TELLS_ORDER (__tsan_acquire != NULL)
+#else
+#define __tsan_acquire(address) ((void)(address))
+#define __tsan_release(address) ((void)(address))
+#define PLATFORM_TELLS_ORDER 0
+#endif
+PLATFORM_INLINE int platform_tells_order(void) {
+    return __builtin_expect(PLATFORM_TELLS_ORDER, 0);
+}
+static inline void platform_acquire(void *address) {
+    __tsan_acquire(address);
+}
+static inline void platform_release(void *address) {
+    __tsan_release(address);
+}
+
+/*
  * Memory of which a fork's child finds the first PLATFORM_WIPED bytes zeroed, and a copy of the rest,
  * all zero at first; NULL without memory. Where the kernel cannot wipe it (Linux before 4.14) it is
  * copied like any other.

@@ -37,15 +37,39 @@ public func sel_close(_ selector: OpaquePointer!) -> Int32 {
 public func sel_register(
     _ selector: OpaquePointer!, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer!
 ) -> Int32 {
+    if ThreadOrder.isTold { return registerInOrder(selector, fd, events, data) }
+    return register(selector, fd, events, data)
+}
+
+@inline(__always)
+private func register(
+    _ selector: OpaquePointer?, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer?
+) -> Int32 {
     with(selector, descriptor: fd) { core throws(SystemError) in
         try core.register(fd, events: events, data: data)
         return 0
     }
 }
 
+@inline(never)
+private func registerInOrder(
+    _ selector: OpaquePointer?, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer?
+) -> Int32 {
+    ThreadOrder.release(selector)
+    return register(selector, fd, events, data)
+}
+
 @_cdecl("sel_modify") @implementation
 public func sel_modify(
     _ selector: OpaquePointer!, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer!
+) -> Int32 {
+    if ThreadOrder.isTold { return modifyInOrder(selector, fd, events, data) }
+    return modify(selector, fd, events, data)
+}
+
+@inline(__always)
+private func modify(
+    _ selector: OpaquePointer?, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer?
 ) -> Int32 {
     with(selector, descriptor: fd) { core throws(SystemError) in
         try core.modify(fd, events: events, data: data)
@@ -53,9 +77,25 @@ public func sel_modify(
     }
 }
 
+@inline(never)
+private func modifyInOrder(
+    _ selector: OpaquePointer?, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer?
+) -> Int32 {
+    ThreadOrder.release(selector)
+    return modify(selector, fd, events, data)
+}
+
 @_cdecl("sel_unregister") @implementation
 public func sel_unregister(
     _ selector: OpaquePointer!, _ fd: Int32, _ old: UnsafeMutablePointer<sel_key>!
+) -> Int32 {
+    if ThreadOrder.isTold { return unregisterInOrder(selector, fd, old) }
+    return unregister(selector, fd, old)
+}
+
+@inline(__always)
+private func unregister(
+    _ selector: OpaquePointer?, _ fd: Int32, _ old: UnsafeMutablePointer<sel_key>?
 ) -> Int32 {
     with(selector, descriptor: fd) { core throws(SystemError) in
         let key = try core.unregister(fd)
@@ -64,11 +104,21 @@ public func sel_unregister(
     }
 }
 
+@inline(never)
+private func unregisterInOrder(
+    _ selector: OpaquePointer?, _ fd: Int32, _ old: UnsafeMutablePointer<sel_key>?
+) -> Int32 {
+    ThreadOrder.release(selector)
+    defer { ThreadOrder.acquire(selector) }
+    return unregister(selector, fd, old)
+}
+
 @_cdecl("sel_select") @implementation
 public func sel_select(
     _ selector: OpaquePointer!, _ events: UnsafeMutablePointer<sel_event>!, _ max: Int32,
     _ timeout_ns: Int64
 ) -> Int32 {
+    if ThreadOrder.isTold { return sel_pselect(selector, events, max, timeout_ns, nil) }
     guard let selector, let events, max >= 1 else { return refuseSelect(selector, max) }
     return core(selector).select(into: events, max: max, timeout: timeout_ns)
 }
@@ -79,7 +129,9 @@ public func sel_pselect(
     _ timeout_ns: Int64, _ mask: UnsafePointer<sigset_t>!
 ) -> Int32 {
     guard let selector, let events, max >= 1 else { return refuseSelect(selector, max) }
-    return core(selector).select(into: events, max: max, timeout: timeout_ns, signals: mask)
+    let core = core(selector)
+    defer { if ThreadOrder.isTold { ThreadOrder.acquire(selector) } }
+    return core.select(into: events, max: max, timeout: timeout_ns, signals: mask)
 }
 
 @_cdecl("sel_set_interruptible") @implementation
@@ -92,6 +144,18 @@ public func sel_set_interruptible(_ selector: OpaquePointer!, _ on: Int32) -> In
 
 @_cdecl("sel_wakeup") @implementation
 public func sel_wakeup(_ selector: OpaquePointer!) -> Int32 {
+    if ThreadOrder.isTold { return wakeupInOrder(selector) }
+    return wakeup(selector)
+}
+
+@inline(never)
+private func wakeupInOrder(_ selector: OpaquePointer?) -> Int32 {
+    ThreadOrder.release(selector)
+    return wakeup(selector)
+}
+
+@inline(__always)
+private func wakeup(_ selector: OpaquePointer?) -> Int32 {
     guard let selector else { return -EINVAL }
     do throws(SystemError) {
         try core(selector).wakeup()
@@ -109,6 +173,7 @@ public func sel_get_key(
     guard let key else { return Explanation.refuse(EINVAL, "key is NULL") }
     return with(selector, descriptor: fd) { core throws(SystemError) in
         key.pointee = try core.key(of: fd)
+        if ThreadOrder.isTold { ThreadOrder.acquire(selector) }
         return 0
     }
 }
@@ -121,7 +186,9 @@ public func sel_get_map(
         return Explanation.refuse(EINVAL, "max is negative, or keys is NULL")
     }
     return with(selector) { core throws(SystemError) in
-        try core.copyKeys(to: keys, max: max)
+        let count = try core.copyKeys(to: keys, max: max)
+        if ThreadOrder.isTold { ThreadOrder.acquire(selector) }
+        return count
     }
 }
 

@@ -12,7 +12,7 @@ c_tests := conformance kinds plugins_test allocations
 fuzz_targets := backend_list calls
 replays := $(addprefix $(BUILD)/replay_,$(fuzz_targets))
 
-.PHONY: check programs bench instructions pool faults model stress forks fuzz fuzz-library
+.PHONY: check programs bench instructions pool faults model stress forks handover fuzz fuzz-library
 
 all: $(addprefix $(BUILD)/,stress $(c_tests)) $(replays)
 
@@ -102,6 +102,16 @@ gate:
 
 stress: $(BUILD)/stress
 	@$(bin)/stress $(STRESS)
+
+# A program with the thread sanitizer in it over the library without.
+$(BUILD)/handover: $(tests)/sanitizer/handover.c ../include/selectors.h $(BUILD)/flags | library
+	@mkdir -p $(@D)
+	$(link) -fsanitize=thread
+
+handover: $(BUILD)/handover
+	@for backend in epoll poll select; do \
+	    $(bin)/handover $$backend && echo "handover: $$backend: no report" || exit 1; \
+	done
 
 forks: $(BUILD)/stress
 	@$(bin)/stress --forks $(FORKS)

@@ -46,6 +46,7 @@ struct WakeUp: ~Copyable {
 
     /// Closes the descriptor, if its number was not given to another file, once no request is under
     /// way any more.
+    @inline(never)
     mutating func close() {
         state.bitwiseOr(State.detached, ordering: .acquiringAndReleasing)
         while state.load(ordering: .acquiring) >= State.writing { platform_nap() }
@@ -183,6 +184,7 @@ struct WakeUp: ~Copyable {
     /// In the child of a fork, at once: lets go of the parent's descriptor.
     ///
     /// A request that is pending stays so.
+    @inline(never)
     mutating func detach() {
         _ = change { $0 & State.requested | State.detached }
         closeDescriptor()
