@@ -21,7 +21,8 @@ static const char *const others[] = {
     /* Looked at in inject.c. */
     "syscall",
     /* Text. */
-    "memcpy", "memmove", "memset", "strchr", "strcmp", "strcspn", "strerror", "strlen", "strncmp", "strnlen",
+    "memcpy", "memmove", "memset", "strchr", "strcmp", "strcspn", "strerror", "strlen", "strncmp",
+    "strnlen",
     /* What was there is given back, or looked up. */
     "munmap", "secure_getenv", "dlsym", "dlerror", "clock_gettime", "nanosleep",
     "pthread_getspecific", "pthread_key_delete", "pthread_setcancelstate",
