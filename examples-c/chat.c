@@ -25,9 +25,10 @@ enum { MOST_PEERS = 64, MOST_PENDING = 1 << 16, PAUSE_NS = 100 * 1000000 };
 
 struct peer {
     int fd;
-    uint32_t watched; /* 0: not registered */
-    int has_ended;    /* it will say no more, but goes on to listen */
-    int is_told;      /* that we will say no more */
+    uint32_t watched;  /* 0: not registered */
+    int has_ended;     /* it will say no more, but goes on to listen */
+    int is_told;       /* that we will say no more */
+    struct peer *next; /* among those that are gone */
     size_t pending;
     char buffer[MOST_PENDING];
 };
@@ -35,14 +36,19 @@ struct peer {
 static sel_selector *selector;
 static struct peer *peers[MOST_PEERS];
 static int count;
-static int is_silent; /* standard input has ended */
-static int is_paused; /* the listener is set aside */
+static struct peer *gone; /* to be freed after the events that may still point to them */
+static int is_silent;     /* standard input has ended */
+static int is_paused;     /* the listener is set aside */
 
 static void die(const char *what, const char *why) {
     fprintf(stderr, "chat: %s: %s\n", what, why);
     exit(1);
 }
 
+/*
+ * Parts with a peer, whoever is being served just now. An event for it may still be to come in the
+ * array that is being worked through: so it is marked, and freed after the array.
+ */
 static void drop(struct peer *peer) {
     for (int i = 0; i < count; i++) {
         if (peers[i] == peer) {
@@ -53,7 +59,17 @@ static void drop(struct peer *peer) {
     if (peer->watched != 0)
         sel_unregister(selector, peer->fd, NULL);
     close(peer->fd);
-    free(peer);
+    peer->fd = -1;
+    peer->next = gone;
+    gone = peer;
+}
+
+static void free_gone(void) {
+    while (gone != NULL) {
+        struct peer *peer = gone;
+        gone = peer->next;
+        free(peer);
+    }
 }
 
 /* Watches a peer, or not, for a selector watches for something or not at all. */
@@ -166,6 +182,20 @@ static void read_input(void) {
     say("", 0, NULL);
 }
 
+static void serve(const sel_event *event, int listener) {
+    struct peer *peer = event->key.data;
+    if (peer == NULL && event->key.fd == STDIN_FILENO)
+        read_input();
+    else if (peer == NULL)
+        accept_one(listener);
+    else if (peer->fd < 0)
+        return; /* dropped by an event before this one */
+    else if (event->events & SEL_WRITE && !flush(peer))
+        drop(peer);
+    else if (event->events & SEL_READ)
+        hear(peer);
+}
+
 int main(int argc, char **argv) {
     int listens = argc == 3 && strcmp(argv[1], "listen") == 0, was_there = 0;
     struct sockaddr_in address = {.sin_family = AF_INET};
@@ -203,28 +233,21 @@ int main(int argc, char **argv) {
                 die("standard input", sel_last_error());
             has_input = 1;
         }
-        /* One at a time: to serve one peer may drop another. */
-        sel_event event;
-        int ready = sel_select(selector, &event, 1, is_paused ? PAUSE_NS : SEL_FOREVER);
+        sel_event events[64];
+        int ready = sel_select(selector, events, 64, is_paused ? PAUSE_NS : SEL_FOREVER);
         if (ready < 0)
             die("sel_select", sel_last_error());
         if (is_paused) /* somebody may have gone, or the pause is over: try again */
             is_paused = sel_register(selector, fd, SEL_READ, NULL) < 0;
-        if (ready == 0)
-            continue;
-        struct peer *peer = event.key.data;
-        if (peer != NULL && event.events & SEL_WRITE && !flush(peer))
-            drop(peer);
-        else if (peer != NULL && event.events & SEL_READ)
-            hear(peer);
-        else if (peer == NULL && event.key.fd == STDIN_FILENO)
-            read_input();
-        else if (peer == NULL)
-            accept_one(fd);
-        was_there |= count > 0;
+        for (int i = 0; i < ready; i++) {
+            serve(&events[i], fd);
+            was_there |= count > 0;
+        }
+        free_gone();
     }
     while (count > 0)
         drop(peers[0]);
+    free_gone();
     sel_close(selector);
     return 0;
 }

@@ -229,6 +229,11 @@ crowd_holds() {
     prove $? "$what"
 }
 
+test_batch() {
+    # shellcheck disable=SC2086 # the prefix is words
+    crowd_holds "chat: who is dropped has an event still to come" batch $prefix "$bin/chat" listen 0
+}
+
 # Servers whose descriptors run out. valgrind has a limit and descriptors of its own.
 test_full() {
     if [ -n "$prefix" ]; then
@@ -263,6 +268,7 @@ for backend in ${BACKENDS:-epoll poll select}; do
     test_proxy
     test_prefork
     test_chat
+    test_batch
     test_full
     stop_all
 done
