@@ -6,7 +6,8 @@
  *     chat HOST PORT      joins one that listens; the host is a number
  *
  * Standard input may be a terminal, a pipe or a file: a regular file is always ready, on every
- * backend. At its end nothing more is said, and the program ends when the last peer has gone.
+ * backend. At its end nothing more is said, not even what others say, and the program ends when the
+ * last peer has gone.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -20,13 +21,14 @@
 
 #include "selectors.h"
 
-enum { MOST_PEERS = 64, MOST_PENDING = 1 << 16 };
+enum { MOST_PEERS = 64, MOST_PENDING = 1 << 16, PAUSE_NS = 100 * 1000000 };
 
 struct peer {
     int fd;
-    uint32_t watched; /* 0: not registered */
-    int has_ended;    /* it will say no more, but goes on to listen */
-    int is_told;      /* that we will say no more */
+    uint32_t watched;  /* 0: not registered */
+    int has_ended;     /* it will say no more, but goes on to listen */
+    int is_told;       /* that we will say no more */
+    struct peer *next; /* among those that are gone */
     size_t pending;
     char buffer[MOST_PENDING];
 };
@@ -34,13 +36,19 @@ struct peer {
 static sel_selector *selector;
 static struct peer *peers[MOST_PEERS];
 static int count;
-static int is_silent; /* standard input has ended */
+static struct peer *gone; /* to be freed after the events that may still point to them */
+static int is_silent;     /* standard input has ended */
+static int is_paused;     /* the listener is set aside */
 
 static void die(const char *what, const char *why) {
     fprintf(stderr, "chat: %s: %s\n", what, why);
     exit(1);
 }
 
+/*
+ * Parts with a peer, whoever is being served just now. An event for it may still be to come in the
+ * array that is being worked through: so it is marked, and freed after the array.
+ */
 static void drop(struct peer *peer) {
     for (int i = 0; i < count; i++) {
         if (peers[i] == peer) {
@@ -51,7 +59,17 @@ static void drop(struct peer *peer) {
     if (peer->watched != 0)
         sel_unregister(selector, peer->fd, NULL);
     close(peer->fd);
-    free(peer);
+    peer->fd = -1;
+    peer->next = gone;
+    gone = peer;
+}
+
+static void free_gone(void) {
+    while (gone != NULL) {
+        struct peer *peer = gone;
+        gone = peer->next;
+        free(peer);
+    }
 }
 
 /* Watches a peer, or not, for a selector watches for something or not at all. */
@@ -94,7 +112,7 @@ static int flush(struct peer *peer) {
 static void say(const char *text, size_t length, const struct peer *but) {
     for (int i = count - 1; i >= 0; i--) {
         struct peer *peer = peers[i];
-        if (peer == but)
+        if (peer == but || peer->is_told)
             continue;
         if (length > sizeof peer->buffer - peer->pending) {
             drop(peer);
@@ -122,6 +140,17 @@ static void adopt(int fd) {
     peers[count++] = peer;
     if (!flush(peer))
         drop(peer);
+}
+
+/* Accepts a peer, or sets the listener aside: with no descriptor left it would be ready for ever. */
+static void accept_one(int listener) {
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    if (fd >= 0) {
+        adopt(fd);
+    } else if (errno != EAGAIN && errno != ECONNABORTED && errno != EPROTO && errno != EINTR) {
+        sel_unregister(selector, listener, NULL);
+        is_paused = 1;
+    }
 }
 
 static void hear(struct peer *peer) {
@@ -153,11 +182,25 @@ static void read_input(void) {
     say("", 0, NULL);
 }
 
+static void serve(const sel_event *event, int listener) {
+    struct peer *peer = event->key.data;
+    if (peer == NULL && event->key.fd == STDIN_FILENO)
+        read_input();
+    else if (peer == NULL)
+        accept_one(listener);
+    else if (peer->fd < 0)
+        return; /* dropped by an event before this one */
+    else if (event->events & SEL_WRITE && !flush(peer))
+        drop(peer);
+    else if (event->events & SEL_READ)
+        hear(peer);
+}
+
 int main(int argc, char **argv) {
     int listens = argc == 3 && strcmp(argv[1], "listen") == 0, was_there = 0;
     struct sockaddr_in address = {.sin_family = AF_INET};
     socklen_t length = sizeof address;
-    int yes = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int yes = 1, fd;
     if (argc != 3 || inet_pton(AF_INET, listens ? "127.0.0.1" : argv[1], &address.sin_addr) != 1) {
         fprintf(stderr, "usage: chat listen PORT | chat HOST PORT\n");
         return 2;
@@ -165,6 +208,7 @@ int main(int argc, char **argv) {
     address.sin_port = htons((uint16_t)atoi(argv[2]));
     if (sel_open(&selector, NULL) < 0)
         die("selector", sel_last_error());
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | (listens ? SOCK_NONBLOCK : 0), 0);
     if (listens) {
         if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) < 0 ||
             bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, 16) < 0 ||
@@ -189,26 +233,21 @@ int main(int argc, char **argv) {
                 die("standard input", sel_last_error());
             has_input = 1;
         }
-        /* One at a time: to serve one peer may drop another. */
-        sel_event event;
-        int ready = sel_select(selector, &event, 1, SEL_FOREVER);
+        sel_event events[64];
+        int ready = sel_select(selector, events, 64, is_paused ? PAUSE_NS : SEL_FOREVER);
         if (ready < 0)
             die("sel_select", sel_last_error());
-        if (ready == 0)
-            continue;
-        struct peer *peer = event.key.data;
-        if (peer != NULL && event.events & SEL_WRITE && !flush(peer))
-            drop(peer);
-        else if (peer != NULL && event.events & SEL_READ)
-            hear(peer);
-        else if (peer == NULL && event.key.fd == STDIN_FILENO)
-            read_input();
-        else if (peer == NULL && (fd = accept4(event.key.fd, NULL, NULL, SOCK_CLOEXEC)) >= 0)
-            adopt(fd);
-        was_there |= count > 0;
+        if (is_paused) /* somebody may have gone, or the pause is over: try again */
+            is_paused = sel_register(selector, fd, SEL_READ, NULL) < 0;
+        for (int i = 0; i < ready; i++) {
+            serve(&events[i], fd);
+            was_there |= count > 0;
+        }
+        free_gone();
     }
     while (count > 0)
         drop(peers[0]);
+    free_gone();
     sel_close(selector);
     return 0;
 }

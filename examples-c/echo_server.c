@@ -27,6 +27,8 @@ struct connection {
     char buffer[16384];
 };
 
+enum { PAUSE_NS = 100 * 1000000 };
+
 static sel_selector *selector;
 
 static void die(const char *what, const char *why) {
@@ -65,7 +67,7 @@ static int accept_all(int listener) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)
             adopt(fd);
-        else if (errno == EAGAIN || errno == EWOULDBLOCK)
+        else if (errno == EAGAIN)
             return 1;
         else if (errno != ECONNABORTED && errno != EPROTO && errno != EINTR)
             return 0;
@@ -143,14 +145,14 @@ int main(int argc, char **argv) {
     printf("listening on 127.0.0.1:%d (%s)\n", ntohs(address.sin_port), sel_backend_name(selector));
     fflush(stdout);
 
-    int paused = 0;
+    int is_paused = 0;
     for (int running = 1; running;) {
         sel_event events[64];
-        int ready = sel_select(selector, events, 64, paused ? 100 * 1000000 : SEL_FOREVER);
+        int ready = sel_select(selector, events, 64, is_paused ? PAUSE_NS : SEL_FOREVER);
         if (ready < 0)
             die("sel_select", sel_last_error());
-        if (paused && sel_register(selector, listener, SEL_READ, NULL) == 0)
-            paused = 0; /* somebody may have gone, or 100 ms are over: try again */
+        if (is_paused) /* somebody may have gone, or the pause is over: try again */
+            is_paused = sel_register(selector, listener, SEL_READ, NULL) < 0;
         for (int i = 0; i < ready; i++) {
             if (events[i].key.fd == signals)
                 running = 0;
@@ -158,7 +160,7 @@ int main(int argc, char **argv) {
                 serve(events[i].key.data);
             else if (!accept_all(listener)) {
                 sel_unregister(selector, listener, NULL);
-                paused = 1;
+                is_paused = 1;
             }
         }
     }
@@ -173,7 +175,7 @@ int main(int argc, char **argv) {
             free(keys[i].data);
         }
     }
-    if (paused)
+    if (is_paused)
         close(listener);
     sel_close(selector);
     return 0;

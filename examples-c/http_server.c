@@ -25,7 +25,7 @@
 
 #include "selectors.h"
 
-enum { MOST_THREADS = 64 };
+enum { MOST_THREADS = 64, PAUSE_NS = 100 * 1000000 };
 
 struct worker {
     pthread_t thread;
@@ -127,9 +127,10 @@ static void respond(struct connection *c, char *head) {
     }
     int file = openat(folder, path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
     if (file < 0 || fstat(file, &info) < 0 || !S_ISREG(info.st_mode)) {
+        int is_full = file < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM);
         if (file >= 0)
             close(file);
-        refuse(c, "404 Not Found");
+        refuse(c, is_full ? "503 Service Unavailable" : "404 Not Found");
         return;
     }
     answer(c, "200 OK", type_of(path), info.st_size);
@@ -196,35 +197,52 @@ static int serve(struct worker *worker, struct connection *c) {
     }
 }
 
-static void accept_all(struct worker *worker) {
-    int fd, yes = 1;
-    /* If there is no descriptor left, the next wait tries again: somebody will have gone by then. */
-    while ((fd = accept4(worker->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-        struct connection *c = calloc(1, sizeof *c);
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
-        if (c == NULL || sel_register(worker->selector, fd, SEL_READ, c) < 0) {
-            free(c);
-            close(fd);
-            continue;
-        }
-        c->fd = fd;
-        c->file = -1;
+static void adopt(struct worker *worker, int fd) {
+    struct connection *c = calloc(1, sizeof *c);
+    int yes = 1;
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    if (c == NULL || sel_register(worker->selector, fd, SEL_READ, c) < 0) {
+        free(c);
+        close(fd);
+        return;
+    }
+    c->fd = fd;
+    c->file = -1;
+}
+
+/* Accepts all that wait. Returns 0 if there is no descriptor or memory for another connection. */
+static int accept_all(struct worker *worker) {
+    for (;;) {
+        int fd = accept4(worker->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (fd >= 0)
+            adopt(worker, fd);
+        else if (errno == EAGAIN)
+            return 1;
+        else if (errno != ECONNABORTED && errno != EPROTO && errno != EINTR)
+            return 0;
     }
 }
 
 static void *work(void *argument) {
     struct worker *worker = argument;
     sel_event events[64];
+    int is_paused = 0;
     while (!atomic_load(&is_over)) {
-        int ready = sel_select(worker->selector, events, 64, SEL_FOREVER);
+        int ready = sel_select(worker->selector, events, 64, is_paused ? PAUSE_NS : SEL_FOREVER);
         if (ready < 0)
             die("sel_select", sel_last_error());
+        if (is_paused)
+            is_paused = sel_register(worker->selector, worker->listener, SEL_READ, NULL) < 0;
         for (int i = 0; i < ready; i++) {
             struct connection *c = events[i].key.data;
-            if (c == NULL)
-                accept_all(worker);
-            else if (!serve(worker, c))
-                drop(worker, c);
+            if (c != NULL) {
+                if (!serve(worker, c))
+                    drop(worker, c);
+            } else if (!accept_all(worker)) {
+                /* It would be ready all the time: set it aside until something happens, or a while. */
+                sel_unregister(worker->selector, worker->listener, NULL);
+                is_paused = 1;
+            }
         }
     }
     sel_key key;

@@ -22,7 +22,7 @@
 
 #include "selectors.h"
 
-enum { MOST_WORKERS = 64 };
+enum { MOST_WORKERS = 64, PAUSE_NS = 100 * 1000000 };
 
 static pid_t workers[MOST_WORKERS];
 static sel_selector *selector;
@@ -32,28 +32,43 @@ static void die(const char *what, const char *why) {
     exit(1);
 }
 
-/* What a worker does until it is told to end. It goes on with its copy of the parent's selector. */
-static void work(int listener, int signals) {
+static int watch(int listener) {
     int result = sel_register(selector, listener, SEL_READ | SEL_EXCLUSIVE, NULL);
     if (result == -ENOTSUP) /* not with poll and select: then all wake up, and one gets it */
         result = sel_register(selector, listener, SEL_READ, NULL);
+    return result;
+}
+
+/* Serves a client. Returns 0 if there is no descriptor or memory for it. */
+static int serve(int listener) {
+    char line[64];
+    int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    if (client < 0) /* most often another worker was faster */
+        return errno == EAGAIN || errno == ECONNABORTED || errno == EPROTO || errno == EINTR;
+    int length = snprintf(line, sizeof line, "served by %d\n", (int)getpid());
+    if (send(client, line, (size_t)length, MSG_NOSIGNAL) < 0)
+        perror("prefork: send");
+    close(client);
+    return 1;
+}
+
+/* What a worker does until it is told to end. It goes on with its copy of the parent's selector. */
+static void work(int listener, int signals) {
+    int result = watch(listener), is_paused = 0;
     while (result >= 0) {
         sel_event event;
-        char line[64];
-        result = sel_select(selector, &event, 1, SEL_FOREVER);
+        result = sel_select(selector, &event, 1, is_paused ? PAUSE_NS : SEL_FOREVER);
+        if (is_paused && result >= 0)
+            is_paused = watch(listener) < 0;
         if (result == 1 && event.key.fd == signals) {
             struct signalfd_siginfo info;
             if (read(signals, &info, sizeof info) == (ssize_t)sizeof info &&
                 info.ssi_signo != SIGCHLD)
                 break;
-        } else if (result == 1) {
-            int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-            if (client < 0)
-                continue; /* another worker was faster */
-            int length = snprintf(line, sizeof line, "served by %d\n", (int)getpid());
-            if (send(client, line, (size_t)length, MSG_NOSIGNAL) < 0)
-                perror("prefork: send");
-            close(client);
+        } else if (result == 1 && !serve(listener)) {
+            /* It would be ready all the time: set it aside until something happens, or a while. */
+            sel_unregister(selector, listener, NULL);
+            is_paused = 1;
         }
     }
     if (result < 0)

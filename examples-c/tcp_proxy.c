@@ -37,6 +37,8 @@ struct tunnel {
     int is_connecting;
 };
 
+enum { PAUSE_NS = 100 * 1000000 };
+
 static sel_selector *selector;
 
 static void die(const char *what, const char *why) {
@@ -123,14 +125,12 @@ static void serve(struct tunnel *tunnel) {
     }
 }
 
-static void adopt(int client, const struct sockaddr_in *target) {
+/* Opens a tunnel between a client and a socket for the server. */
+static void adopt(int client, int server, const struct sockaddr_in *target) {
     struct tunnel *tunnel = calloc(1, sizeof *tunnel);
-    int server = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (tunnel == NULL || server < 0) {
-        free(tunnel);
+    if (tunnel == NULL) {
         close(client);
-        if (server >= 0)
-            close(server);
+        close(server);
         return;
     }
     tunnel->ends[0].fd = client;
@@ -142,6 +142,24 @@ static void adopt(int client, const struct sockaddr_in *target) {
          errno != EINPROGRESS) ||
         !watch(&tunnel->ends[1], SEL_WRITE))
         drop(tunnel);
+}
+
+/*
+ * Accepts a client. Returns 0 if there is no descriptor or memory for another tunnel. The socket for
+ * the server comes first: without one the client goes on waiting, and is not turned away.
+ */
+static int accept_one(int listener, const struct sockaddr_in *target) {
+    int server = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), client;
+    if (server < 0)
+        return 0;
+    client = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (client >= 0) {
+        adopt(client, server, target);
+        return 1;
+    }
+    int error = errno; /* close may change it */
+    close(server);
+    return error == EAGAIN || error == ECONNABORTED || error == EPROTO || error == EINTR;
 }
 
 static struct sockaddr_in parse(const char *host, const char *port) {
@@ -181,34 +199,34 @@ int main(int argc, char **argv) {
     printf("listening on 127.0.0.1:%d (%s)\n", ntohs(address.sin_port), sel_backend_name(selector));
     fflush(stdout);
 
-    for (;;) {
+    for (int is_paused = 0;;) {
         /* One at a time: to serve one end may drop its tunnel, and with it the other end. */
         sel_event event;
-        int ready = sel_select(selector, &event, 1, SEL_FOREVER);
+        int ready = sel_select(selector, &event, 1, is_paused ? PAUSE_NS : SEL_FOREVER);
         if (ready < 0)
             die("sel_select", sel_last_error());
+        if (is_paused)
+            is_paused = sel_register(selector, listener, SEL_READ, NULL) < 0;
         if (ready == 0)
             continue;
         if (event.key.fd == signals)
             break;
-        if (event.key.fd == listener) {
-            int client = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-            if (client >= 0)
-                adopt(client, &target);
-        } else {
+        if (event.key.fd != listener) {
             serve(((struct end *)event.key.data)->tunnel);
+        } else if (!accept_one(listener, &target)) {
+            /* It would be ready all the time: set it aside until something happens, or a while. */
+            sel_unregister(selector, listener, NULL);
+            is_paused = 1;
         }
     }
 
     sel_key key;
-    while (sel_get_map(selector, &key, 1) > 0) {
-        if (key.data != NULL) {
-            drop(((struct end *)key.data)->tunnel);
-        } else {
-            sel_unregister(selector, key.fd, NULL);
-            close(key.fd);
-        }
-    }
+    sel_unregister(selector, listener, NULL);
+    sel_unregister(selector, signals, NULL);
+    while (sel_get_map(selector, &key, 1) > 0)
+        drop(((struct end *)key.data)->tunnel);
     sel_close(selector);
+    close(listener);
+    close(signals);
     return 0;
 }

@@ -283,6 +283,19 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old);
  * descriptor: what such a file tells once may be lost if it came before sel_register(), or before the
  * wait that follows a sel_modify().)
  *
+ * The array is a copy, and sel_unregister() takes nothing out of it. So serving one event may close
+ * the descriptor, and free the data, of an event that comes later in the same array, and that number
+ * may be another file's by then. Do not free what data points to before the last event of the array
+ * has been served: mark it, skip the events of what is marked, and free it afterwards. Or ask for one
+ * event at a time.
+ *
+ *     for (int i = 0; i < ready; i++) {
+ *         struct connection *connection = events[i].key.data;
+ *         if (!connection->is_gone)
+ *             serve(connection);
+ *     }
+ *     free_what_is_marked();
+ *
  * A signal does not end the wait: it goes on for the time that is left (PEP 475), unless
  * sel_set_interruptible() has asked otherwise.
  *

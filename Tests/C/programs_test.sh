@@ -221,6 +221,38 @@ test_chat() {
     rm "$work/heard" "$work/never"
 }
 
+# crowd_holds WHAT ARGUMENT ...: crowd with these arguments
+crowd_holds() {
+    what=$1
+    shift
+    timeout -k 5 120 "$bin/crowd" "$@" >"$work/log" 2>&1
+    prove $? "$what"
+}
+
+test_batch() {
+    # shellcheck disable=SC2086 # the prefix is words
+    crowd_holds "chat: who is dropped has an event still to come" batch $prefix "$bin/chat" listen 0
+}
+
+# Servers whose descriptors run out. valgrind has a limit and descriptors of its own.
+test_full() {
+    if [ -n "$prefix" ]; then
+        skip "servers without descriptors" "something between"
+        return
+    fi
+    crowd_holds "echo_server: no descriptors left" full "$bin/echo_server"
+    crowd_holds "http_server: no descriptors left" full -s "GET /1 HTTP/1.1$crlf$crlf" \
+        -e 'HTTP/1.1 ' -l 'HTTP/1.1 200 OK' "$bin/http_server" "$work/files" 0 2
+    start echo_server 0
+    echo_server=$process
+    crowd_holds "tcp_proxy: no descriptors left" full "$bin/tcp_proxy" 0 127.0.0.1 "$port"
+    stop "$echo_server"
+    crowd_holds "chat: no descriptors left" full -e '' "$bin/chat" listen 0
+    crowd_holds "prefork: no descriptors left" workers "$bin/prefork" 0 4
+}
+
+crlf=$(printf '\r\n.')
+crlf=${crlf%.}
 mkdir "$work/files"
 megabytes=100
 [ -z "$prefix" ] || megabytes=5
@@ -236,6 +268,8 @@ for backend in ${BACKENDS:-epoll poll select}; do
     test_proxy
     test_prefork
     test_chat
+    test_batch
+    test_full
     stop_all
 done
 echo "1..$number"

@@ -14,7 +14,7 @@ replays := $(addprefix $(BUILD)/replay_,$(fuzz_targets))
 
 .PHONY: check programs bench instructions pool faults model stress forks handover fuzz fuzz-library
 
-all: $(addprefix $(BUILD)/,stress $(c_tests)) $(replays)
+all: $(addprefix $(BUILD)/,stress crowd $(c_tests)) $(replays)
 
 # The sources and headers in a folder here.
 sources = $(wildcard $(tests)/$(1)/*.[ch])
@@ -39,6 +39,10 @@ $(addprefix $(BUILD)/,conformance kinds model stress allocations faults plugins_
 $(BUILD)/plugins/wrong.so: $(tests)/plugins/plugin/wrong.c $(wildcard ../include/*.h) $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(link_plugin)
+
+# The peers of the programs know nothing of the library.
+$(BUILD)/crowd: $(tests)/programs/crowd.c $(BUILD)/flags
+	$(CC) $(our_cflags) $(CPPFLAGS) $(CFLAGS) -o $@ $< $(LDFLAGS) $(LDLIBS)
 
 # A module with the archive in it, which is built here alone, and who loads and unloads it.
 $(BUILD)/module.so: $(tests)/unload/module.c ../include/selectors.h $(BUILD)/flags | library
