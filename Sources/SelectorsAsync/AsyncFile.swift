@@ -74,14 +74,17 @@ public final class AsyncFile<File: FileObject>: Sendable {
         for events: EventMask, timeout: Duration? = nil,
         isolation: isolated (any Actor)? = #isolation
     ) async throws -> EventMask {
-        let id = lastID.wrappingAdd(1, ordering: .relaxed).newValue
-        let outcome = await withTaskCancellationHandler(
-            operation: {
-                // Without it the body would leave the caller's executor.
+        let outcome: Outcome
+        if isolation != nil && executor.isCurrent && !executor.isPreferred {
+            // A continuation is resumed in the task's preferred executor, and only then in the actor's:
+            // without a preference that is another thread.
+            outcome = await withTaskExecutorPreference(executor) {
                 _ = isolation
-                return await wait(id, events, timeout, isolation)
-            },
-            onCancel: { executor.cancel(state, id) }, isolation: isolation)
+                return await wait(events, timeout, isolation)
+            }
+        } else {
+            outcome = await wait(events, timeout, isolation)
+        }
         switch outcome {
         case .ready(let events): return events
         case .timeIsOver: return []
@@ -92,18 +95,24 @@ public final class AsyncFile<File: FileObject>: Sendable {
 
     @inline(__always)
     private func wait(
-        _ id: UInt64, _ events: EventMask, _ timeout: Duration?,
-        _ isolation: isolated (any Actor)?
+        _ events: EventMask, _ timeout: Duration?, _ isolation: isolated (any Actor)?
     ) async -> Outcome {
-        #if DEBUG
-            await withCheckedContinuation(isolation: isolation) {
-                executor.begin(state, id, events, timeout, $0)
-            }
-        #else
-            await withUnsafeContinuation(isolation: isolation) {
-                executor.begin(state, id, events, timeout, $0)
-            }
-        #endif
+        let id = lastID.wrappingAdd(1, ordering: .relaxed).newValue
+        return await withTaskCancellationHandler {
+            // Without it the body would leave the caller's executor.
+            _ = isolation
+            #if DEBUG
+                return await withCheckedContinuation(isolation: isolation) {
+                    executor.begin(state, id, events, timeout, $0)
+                }
+            #else
+                return await withUnsafeContinuation(isolation: isolation) {
+                    executor.begin(state, id, events, timeout, $0)
+                }
+            #endif
+        } onCancel: {
+            executor.cancel(state, id)
+        }
     }
 
     /// Calls a function of the system until it does not fail for want of readiness, and waits before

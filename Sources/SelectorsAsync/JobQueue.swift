@@ -2,16 +2,25 @@ import Synchronization
 
 /// A job and the role of the executor that it came to.
 ///
-/// `runSynchronously(isolatedTo:taskExecutor:)` would enqueue most jobs again, so each is run in its
-/// role.
+/// A task that is run in another role is enqueued again at each of its steps.
 struct Job {
     enum Role {
+        /// Of an actor.
         case serial
+        /// Of a task that prefers the executor.
         case task
+        /// Of a task in an actor that also prefers the executor.
+        case both
     }
 
     let job: UnownedJob
     let role: Role
+
+    /// Whether two jobs are steps of one task.
+    static func isSame(_ one: UnownedJob, _ other: UnownedJob) -> Bool {
+        // SAFETY: an unowned job is a pointer, and nothing else.
+        unsafeBitCast(one, to: UInt.self) == unsafeBitCast(other, to: UInt.self)
+    }
 }
 
 /// The jobs of an executor, in the order of their arrival.

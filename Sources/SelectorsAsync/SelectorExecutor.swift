@@ -37,14 +37,17 @@ import Synchronization
 ///
 /// Any thread may call any method, unless it says otherwise.
 public final class SelectorExecutor: SerialExecutor, TaskExecutor {
-    /// How many jobs run before descriptors are looked at again, unless more were there to begin
-    /// with.
-    static let jobsPerRound = 128
+    /// How many jobs run before descriptors are looked at again, and how many more for each that was
+    /// there to begin with: a task takes a few steps until it waits again, most of all in an actor.
+    private static var jobsPerRound: Int { 128 }
+    private static var stepsPerJob: Int { 4 }
 
     let selector: BaseSelector<FileState>
     private let jobs = JobQueue()
     /// The thread that runs the jobs, as `platform_thread` calls it; 0: none.
     private let runner = Atomic<UInt>(0)
+    /// The job that runs; the running thread's own.
+    @exclusivity(unchecked) private nonisolated(unsafe) var current: Job?
     /// Whether it has begun, or is about, to wait for files.
     private let isAsleep = Atomic<Bool>(false)
 
@@ -99,14 +102,19 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
 
     /// Runs the jobs that are there, and those that they add, up to a limit.
     private func runJobs() {
-        var left = max(jobs.count(), SelectorExecutor.jobsPerRound)
+        var left = SelectorExecutor.jobsPerRound + SelectorExecutor.stepsPerJob * jobs.count()
         while left > 0, let next = jobs.next() {
+            current = next
             switch next.role {
             case .task: next.job.runSynchronously(on: asUnownedTaskExecutor())
             case .serial: next.job.runSynchronously(on: asUnownedSerialExecutor())
+            case .both:
+                next.job.runSynchronously(
+                    isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
             }
             left -= 1
         }
+        current = nil
     }
 
     /// Waits for files until a moment on the monotonic clock, or only looks if there are jobs.
@@ -150,7 +158,8 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
     /// - Parameter job: What to run.
     @_implements(SerialExecutor,enqueue(_:))
     public func enqueueSerial(_ job: consuming ExecutorJob) {
-        add(Job(job: UnownedJob(job), role: .serial))
+        let job = UnownedJob(job)
+        add(Job(job: job, role: serialRole(of: job)))
     }
 
     /// Adds a job of a task that prefers this executor; for the language's own use.
@@ -167,7 +176,21 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
     /// Any thread may call it, also before and after ``run()``.
     /// - Parameter job: What to run.
     public func enqueue(_ job: consuming ExecutorJob) {
-        add(Job(job: UnownedJob(job), role: .serial))
+        let job = UnownedJob(job)
+        add(Job(job: job, role: serialRole(of: job)))
+    }
+
+    /// Guesses whether a job of an actor is of a task that also prefers this executor.
+    ///
+    /// If the job that runs comes back, its task has another preference than its role says.
+    private func serialRole(of job: UnownedJob) -> Job.Role {
+        guard isCurrent, let current, Job.isSame(current.job, job) else { return .serial }
+        return current.role == .both ? .serial : .both
+    }
+
+    /// Whether the task that calls prefers this executor.
+    var isPreferred: Bool {
+        withUnsafeCurrentTask { $0?.unownedTaskExecutor == asUnownedTaskExecutor() }
     }
 
     private func add(_ job: Job) {
