@@ -41,9 +41,9 @@ import Testing
             if address != 0 { unsafeBitCast(address, to: SelectorWaker.self).wake() }
         }
         try #require(sigaction(SIGURG, &action, nil) == 0)
-        let thread = Transfer(pthread_self())
+        // In another thread: those that run tests block signals.
         for _ in 0..<20 {
-            let worker = Worker { pthread_kill(thread.value, SIGURG) }
+            let worker = Worker { pthread_kill(pthread_self(), SIGURG) }
             #expect(try selector.select().isEmpty)
             #expect(try worker.join() == 0)
         }
@@ -73,12 +73,3 @@ import Testing
 
 /// The waker for the signal handler, as its one pointer.
 private let handler = Atomic<UInt>(0)
-
-/// A thread's name, for another thread.
-private struct Transfer: @unchecked Sendable {
-    let value: pthread_t
-
-    init(_ value: pthread_t) {
-        self.value = value
-    }
-}
