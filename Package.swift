@@ -33,11 +33,15 @@ let package = Package(
             name: "SelectorsC", dependencies: ["SelectorsCore"], exclude: ["selectors.map"],
             swiftSettings: isEmbedded ? embedded : []),
         .target(name: "TestSupport", dependencies: ["Selectors"], path: "Tests/TestSupport"),
+        // Programs to learn from, as SelectorsAsyncTests runs them.
+        .target(
+            name: "AsyncExamples", dependencies: ["SelectorsAsync"], path: "Tests/AsyncExamples"),
         .testTarget(name: "SelectorsCoreTests", dependencies: ["SelectorsCore", "TestSupport"]),
         .testTarget(
             name: "SelectorsTests", dependencies: ["Selectors", "SelectorsC", "TestSupport"]),
         .testTarget(
-            name: "SelectorsAsyncTests", dependencies: ["SelectorsAsync", "TestSupport"]),
+            name: "SelectorsAsyncTests",
+            dependencies: ["SelectorsAsync", "AsyncExamples", "TestSupport"]),
         .testTarget(name: "CrossLanguageTests", dependencies: ["SelectorsC"]),
     ],
     swiftLanguageModes: [.v6]

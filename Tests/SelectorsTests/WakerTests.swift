@@ -41,9 +41,15 @@ import Testing
             if address != 0 { unsafeBitCast(address, to: SelectorWaker.self).wake() }
         }
         try #require(sigaction(SIGURG, &action, nil) == 0)
-        // In another thread: those that run tests block signals.
+        // The threads that run tests block signals, and a new thread inherits that.
         for _ in 0..<20 {
-            let worker = Worker { pthread_kill(pthread_self(), SIGURG) }
+            let worker = Worker {
+                var mask = sigset_t()
+                sigemptyset(&mask)
+                sigaddset(&mask, SIGURG)
+                pthread_sigmask(SIG_UNBLOCK, &mask, nil)
+                return pthread_kill(pthread_self(), SIGURG)
+            }
             #expect(try selector.select().isEmpty)
             #expect(try worker.join() == 0)
         }
@@ -64,9 +70,9 @@ import Testing
         let own = try OwnBackend()
         var selector: BaseSelector<Void>? = try BaseSelector<Void>(backend: own.name)
         let waker = try #require(selector?.waker)
-        #expect(own.counts.closed == 0)
+        let before = own.counts.closed
         selector = nil
-        #expect(own.counts.closed == 1)
+        #expect(own.counts.closed == before + 1)
         waker.wake()
     }
 }
