@@ -27,7 +27,7 @@ import Testing
 
     @Test func anIdleConnectionIsClosed() async throws {
         let server = try EchoServer(threads: 1)
-        let runner = Worker { try server.run(0, idle: .milliseconds(30)) }
+        let runner = Worker { try server.run(0, idle: .seconds(2)) }
         let host = try Host("epoll")
         // Closed by the server when it was idle: then the page, which is the request, is whole.
         let fetcher = Fetcher(on: host.executor, timeout: .seconds(600))
