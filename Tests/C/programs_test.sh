@@ -234,6 +234,12 @@ test_batch() {
     crowd_holds "chat: who is dropped has an event still to come" batch $prefix "$bin/chat" listen 0
 }
 
+test_idle() {
+    # shellcheck disable=SC2086 # the prefix is words
+    crowd_holds "idle_server: who is silent is closed, who talks is not" \
+        idle 1000 $prefix "$bin/idle_server" 0 1000
+}
+
 # Servers whose descriptors run out. valgrind has a limit and descriptors of its own.
 test_full() {
     if [ -n "$prefix" ]; then
@@ -243,6 +249,7 @@ test_full() {
     crowd_holds "echo_server: no descriptors left" full "$bin/echo_server"
     crowd_holds "http_server: no descriptors left" full -s "GET /1 HTTP/1.1$crlf$crlf" \
         -e 'HTTP/1.1 ' -l 'HTTP/1.1 200 OK' "$bin/http_server" "$work/files" 0 2
+    crowd_holds "idle_server: no descriptors left" full "$bin/idle_server" 0 60000
     start echo_server 0
     echo_server=$process
     crowd_holds "tcp_proxy: no descriptors left" full "$bin/tcp_proxy" 0 127.0.0.1 "$port"
@@ -269,6 +276,7 @@ for backend in ${BACKENDS:-epoll poll select}; do
     test_prefork
     test_chat
     test_batch
+    test_idle
     test_full
     stop_all
 done

@@ -8,7 +8,7 @@ FUZZ_CC ?= clang
 FUZZ_BUILD ?= $(CURDIR)/../.build-fuzz
 
 tests := ../Tests/C
-c_tests := conformance kinds plugins_test allocations
+c_tests := conformance kinds plugins_test allocations timers_test
 fuzz_targets := backend_list calls
 replays := $(addprefix $(BUILD)/replay_,$(fuzz_targets))
 
@@ -25,6 +25,7 @@ $(BUILD)/kinds: $(call sources,kinds) \
 $(BUILD)/model: $(call sources,model)
 $(BUILD)/stress: $(call sources,stress)
 $(BUILD)/allocations: $(tests)/allocations.c
+$(BUILD)/timers_test: $(tests)/timers_test.c timers.h
 $(BUILD)/faults: $(call sources,faults) $(filter-out %/main.c,$(call sources,conformance)) \
     $(BUILD)/documented.h | $(BUILD)/plugins/wrong.so
 $(BUILD)/faults: private our_cflags += -I$(BUILD)
@@ -32,7 +33,8 @@ $(BUILD)/plugins_test: $(call sources,plugins) ../include/selectors_plugin.h \
     $(filter %.h %/harness.c %/helpers.c %/waiters.c,$(call sources,conformance)) | plugins $(BUILD)/plugins/wrong.so
 $(replays): $(BUILD)/replay_%: $(tests)/fuzz/%.c $(tests)/fuzz/replay.c $(tests)/fuzz/target.h
 
-$(addprefix $(BUILD)/,conformance kinds model stress allocations faults plugins_test) $(replays): \
+$(addprefix $(BUILD)/,conformance kinds model stress allocations timers_test faults plugins_test) \
+    $(replays): \
     ../include/selectors.h $(BUILD)/flags | library
 	$(link)
 
