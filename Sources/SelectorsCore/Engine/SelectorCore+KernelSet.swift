@@ -173,7 +173,7 @@ extension SelectorCore {
                 releaseRefused(fd)
             } catch {
                 guard isOfTheFile(error) else { throw error }
-                state.pointee.refused.modify(fd, mask: mask, token: token)
+                refused.pointee.modify(fd, mask: mask, token: token)
             }
         } else {
             renewToken(fd)
@@ -192,7 +192,7 @@ extension SelectorCore {
     /// Leaves a number that the backend cannot watch to poll(2).
     private func pollRefused(_ fd: Int32, _ events: UInt32) throws(SystemError) {
         let registration = state.pointee.table.at(fd)
-        try state.pointee.refused.insert(
+        try refused.pointee.insert(
             fd, mask: Interest.pollMask(events), token: state.pointee.table.token(fd))
         registration.pointee.flags.insert(.refused)
         registration.pointee.installed = UInt16(truncatingIfNeeded: events)
@@ -201,18 +201,18 @@ extension SelectorCore {
 
     /// Takes a number back from poll(2).
     private func releaseRefused(_ fd: Int32) {
-        state.pointee.refused.remove(fd)
+        refused.pointee.remove(fd)
         state.pointee.table.at(fd).pointee.flags.remove(.refused)
-        if state.pointee.refused.count == 0 { duties.remove(.pollRefused) }
+        if refused.pointee.count == 0 { duties.remove(.pollRefused) }
     }
 
     /// Before a wait in the kernel: has the backend watch what it can by now, and poll(2) need not.
     ///
     /// None of it is ready, and so none is closed: what was closed names another file by now.
     func watchRefused() {
-        var slot = state.pointee.refused.count - 1
+        var slot = refused.pointee.count - 1
         while slot >= 0 {
-            _ = try? watchRefused(state.pointee.refused.number(at: slot))
+            _ = try? watchRefused(refused.pointee.number(at: slot))
             slot -= 1
         }
     }
@@ -262,7 +262,7 @@ extension SelectorCore {
         state.pointee.wakeUp.forget()
         try watchWakeUp()
         try state.pointee.wakeUp.repeatRequest()
-        state.pointee.refused.removeAll()
+        refused.pointee.removeAll()
         duties.remove(.pollRefused)
         state.pointee.mayHaveLeftovers = false
         var fd = state.pointee.table.first

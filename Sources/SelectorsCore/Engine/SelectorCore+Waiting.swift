@@ -399,7 +399,7 @@ extension SelectorCore {
             return try state.pointee.backend.wait(into: reports, max: max, timeout: 0, signals: nil)
         }
         do throws(SystemError) {
-            return try state.pointee.refused.wait(into: reports, max: max, timeout: 0, signals: nil)
+            return try refused.pointee.wait(into: reports, max: max, timeout: 0, signals: nil)
         } catch {
             guard error.code == EINVAL else { throw error }
             return try lookOneByOne(into: reports, max: max)
@@ -412,9 +412,9 @@ extension SelectorCore {
     ) throws(SystemError) -> Int32 {
         var count = 0
         var failure: SystemError?
-        var slot = state.pointee.refused.count - 1
+        var slot = refused.pointee.count - 1
         while slot >= 0 && count < Int(max) {
-            let fd = state.pointee.refused.number(at: slot)
+            let fd = refused.pointee.number(at: slot)
             slot -= 1
             do throws(SystemError) {
                 let mask = try watchRefused(fd)
@@ -448,7 +448,7 @@ extension SelectorCore {
         gate.beginWait(attention: !duties.isEmpty)
         do throws(SystemError) {
             if let pollable {
-                return try state.pointee.refused.wait(
+                return try refused.pointee.wait(
                     beside: pollable, into: reports, max: max, timeout: timeout, signals: signals)
             }
             return try state.pointee.backend.wait(

@@ -34,8 +34,6 @@ package struct SelectorCore: @unchecked Sendable {
         /// Set once `fileno` is known outside: somebody may wait on it, so changes cannot wait.
         var isNested = false
 
-        /// What poll(2) watches because the backend cannot: files always ready, closed numbers.
-        var refused = PollBackend()
         /// Whether the refused ones come first in the next select, so that neither kind starves.
         var refusedFirst = false
 
@@ -109,9 +107,10 @@ package struct SelectorCore: @unchecked Sendable {
 
     let state: UnsafeMutablePointer<State>
 
-    /// The state stands behind both gates.
+    /// The state stands behind both gates, and before ``refused``.
     private static let stateOffset = Int(PLATFORM_WIPED) + 2 * Gate.stateSize
-    private static let size = 2 * Gate.stateSize + MemoryLayout<State>.stride
+    private static let size =
+        2 * Gate.stateSize + MemoryLayout<State>.stride + MemoryLayout<PollBackend>.stride
 
     @inline(__always)
     package init(_ address: UnsafeMutableRawPointer) {
@@ -123,6 +122,14 @@ package struct SelectorCore: @unchecked Sendable {
 
     @inline(__always)
     var gate: Gate { Gate(at: UnsafeMutableRawPointer(state) - 2 * Gate.stateSize) }
+
+    /// What poll(2) watches because the backend cannot: files always ready, closed numbers.
+    ///
+    /// It is no field of the state, for a thread waits with it without the lock, which the thread
+    /// sanitizer would take for a change of the whole.
+    var refused: UnsafeMutablePointer<PollBackend> {
+        UnsafeMutableRawPointer(state + 1).assumingMemoryBound(to: PollBackend.self)
+    }
 
     /// Guards what a face keeps beside this; it is taken before ``gate``, and never during a wait.
     package var faceGate: Gate { Gate(at: UnsafeMutableRawPointer(state) - Gate.stateSize) }
@@ -159,11 +166,13 @@ package struct SelectorCore: @unchecked Sendable {
             let wakeUp = try WakeUp.open(isEdge: capabilities.contains(.edge))
             let core = SelectorCore(memory + stateOffset)
             core.state.initialize(to: State(backend, name, capabilities, wakeUp))
+            core.refused.initialize(to: PollBackend())
             do throws(SystemError) {
                 try core.watchWakeUp()
                 try Forks.add(core, since: generation)
             } catch {
                 core.state.pointee.wakeUp.close()
+                core.refused.deinitialize(count: 1)
                 core.state.deinitialize(count: 1)
                 throw error
             }
@@ -239,6 +248,7 @@ package struct SelectorCore: @unchecked Sendable {
         // In a child whose fork was not noticed another thread of the parent's may have been in the
         // middle of a change: what was its memory is left.
         guard gate.isLive else { return }
+        refused.deinitialize(count: 1)
         state.deinitialize(count: 1)
         faceGate.destroy()
         gate.destroy()
