@@ -16,6 +16,8 @@ let package = Package(
     products: [
         // For Swift programs: `import Selectors`.
         .library(name: "Selectors", targets: ["Selectors"]),
+        // For Swift programs with async/await: `import SelectorsAsync`.
+        .library(name: "SelectorsAsync", targets: ["SelectorsAsync"]),
         // For C programs: libselectors.so and include/selectors.h.
         .library(name: "selectors", type: .dynamic, targets: ["SelectorsC"]),
     ],
@@ -26,13 +28,20 @@ let package = Package(
             name: "SelectorsCore", dependencies: ["CSelectorsPlatform", "CSelectors"],
             swiftSettings: isEmbedded ? embedded + codeless : []),
         .target(name: "Selectors", dependencies: ["SelectorsCore"]),
+        .target(name: "SelectorsAsync", dependencies: ["Selectors", "CSelectorsPlatform"]),
         .target(
             name: "SelectorsC", dependencies: ["SelectorsCore"], exclude: ["selectors.map"],
             swiftSettings: isEmbedded ? embedded : []),
         .target(name: "TestSupport", dependencies: ["Selectors"], path: "Tests/TestSupport"),
+        // Programs to learn from, as SelectorsAsyncTests runs them.
+        .target(
+            name: "AsyncExamples", dependencies: ["SelectorsAsync"], path: "Tests/AsyncExamples"),
         .testTarget(name: "SelectorsCoreTests", dependencies: ["SelectorsCore", "TestSupport"]),
         .testTarget(
             name: "SelectorsTests", dependencies: ["Selectors", "SelectorsC", "TestSupport"]),
+        .testTarget(
+            name: "SelectorsAsyncTests",
+            dependencies: ["SelectorsAsync", "AsyncExamples", "TestSupport"]),
         .testTarget(name: "CrossLanguageTests", dependencies: ["SelectorsC"]),
     ],
     swiftLanguageModes: [.v6]

@@ -44,7 +44,7 @@
  * Cancellation. No function here is a cancellation point. Asynchronous cancellation must not be enabled
  * in a call, and the only thread of a process must not have cancelled itself.
  *
- * Descriptors. A selector has up to three descriptors of its own, with numbers above 2, which exec
+ * Descriptors. A selector has up to four descriptors of its own, with numbers above 2, which exec
  * closes. Do not close them: the next sel_select() then returns -EBADF, and an epoll or eventfd of yours
  * that has got such a number cannot be told from the library's. A child of a fork may close all
  * descriptors before it uses a selector.
@@ -71,13 +71,28 @@
 extern "C" {
 #endif
 
+/* What a compiler can check: that an array has the room that is said, that a result is looked at. */
+#if defined __GNUC__ && !defined __clang__ && __GNUC__ >= 11
+#define SEL_FILLS_(array, count) __attribute__((__access__(__write_only__, array, count)))
+#else
+#define SEL_FILLS_(array, count)
+#endif
+#if defined __GNUC__
+#define SEL_CHECK_RESULT_ __attribute__((__warn_unused_result__))
+#else
+#define SEL_CHECK_RESULT_
+#endif
+
 /* The version of this header; sel_version() gives that of the library. */
 #define SEL_VERSION_MAJOR 1
 #define SEL_VERSION_MINOR 0
 #define SEL_VERSION_PATCH 0
 #define SEL_VERSION_STRING "1.0.0"
 
-/* What is waited for (interest), and what has happened (readiness). */
+/*
+ * What is waited for (interest), and what has happened (readiness). These are not epoll's bits: EPOLLIN
+ * is the same as SEL_READ, but EPOLLOUT the same as SEL_PRIORITY, which nothing can detect.
+ */
 #define SEL_READ 0x1u     /* a read, accept or recv would not block; end of file counts */
 #define SEL_WRITE 0x2u    /* a write or send would not block; a finished connect counts */
 #define SEL_PRIORITY 0x4u /* something urgent: out-of-band data of TCP, a change in sysfs */
@@ -95,8 +110,8 @@ extern "C" {
  *
  * SEL_EXCLUSIVE, where the backend has SEL_CAN_EXCLUSIVE: where several selectors watch one file, as
  * the listening socket of several threads or processes, the kernel wakes at least one of those that
- * wait, not all. Not together with SEL_PRIORITY or SEL_READ_HANGUP, nor for a selector's descriptor, and detail never
- * has SEL_READ_HANGUP.
+ * wait, not all. Not together with SEL_PRIORITY or SEL_READ_HANGUP, nor for a selector's descriptor,
+ * and detail never has SEL_READ_HANGUP.
  */
 #define SEL_EDGE 0x10u
 #define SEL_ONESHOT 0x20u
@@ -177,6 +192,7 @@ typedef struct sel_backend_info {
  *
  * The selector's own descriptors are closed by exec.
  */
+SEL_CHECK_RESULT_
 int sel_open(sel_selector **out, const char *backend);
 
 /*
@@ -197,7 +213,8 @@ int sel_close(sel_selector *selector);
  * Regular files and directories are always ready, on every backend.
  *
  * Returns 0, or
- *   -EINVAL   selector is NULL, fd is negative, events has nothing to wait for or other bits
+ *   -EINVAL   selector is NULL, fd is negative, events has nothing to wait for or other bits; with
+ *             epoll, fd is watched by some hundred selectors that others watch
  *   -ENOTSUP  the backend does not have the delivery mode, or SEL_READ_HANGUP as an interest
  *   -EBADF    fd is not open, or was opened with O_PATH
  *   -EEXIST   fd is registered already
@@ -260,8 +277,11 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old);
  * A descriptor appears at most once, in no particular order. If more are ready than max, the
  * others come next time: none is passed over for ever. An error or a hang-up makes a descriptor
  * ready for all it is watched for, with the cause in detail; a read or write then tells what it is.
- * (select(2) alone is blind to some: to a hang-up of what is watched for SEL_WRITE only and not
- * writable, to an error or hang-up of what is watched for SEL_PRIORITY only.)
+ * (select(2) alone is blind to some: to a hang-up of what is not watched for SEL_READ and not
+ * writable, to an error or hang-up of what is watched for SEL_PRIORITY only. It does not tell the
+ * cause where a look clears it, as with some files of /proc. epoll looks whenever it is told of a
+ * descriptor: what such a file tells once may be lost if it came before sel_register(), or before the
+ * wait that follows a sel_modify().)
  *
  * The array is a copy, and sel_unregister() takes nothing out of it. So serving one event may close
  * the descriptor, and free the data, of an event that comes later in the same array, and that number
@@ -297,6 +317,7 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old);
  * The time taken grows with the number of ready descriptors (epoll), or of all that are registered
  * (poll, select). Never allocates. See epoll_pwait2(2), ppoll(2), pselect(2).
  */
+SEL_FILLS_(2, 3)
 int sel_select(sel_selector *selector, sel_event *events, int max, int64_t timeout_ns);
 
 /*
@@ -312,6 +333,7 @@ int sel_select(sel_selector *selector, sel_event *events, int max, int64_t timeo
  *
  * See epoll_pwait2(2), ppoll(2), pselect(2).
  */
+SEL_FILLS_(2, 3)
 int sel_pselect(sel_selector *selector, sel_event *events, int max, int64_t timeout_ns,
                 const sigset_t *mask);
 
@@ -361,6 +383,7 @@ int sel_get_key(sel_selector *selector, int fd, sel_key *key);
  *   -ECANCELED  it cannot be used in this fork's child
  *   -EDEADLK  a function of its own backend has called
  */
+SEL_FILLS_(2, 3)
 int sel_get_map(sel_selector *selector, sel_key *keys, int max);
 
 /*
@@ -374,6 +397,8 @@ int sel_get_map(sel_selector *selector, sel_key *keys, int max);
  * Returns the descriptor, the same every time, or
  *   -EINVAL   selector is NULL
  *   -ENOTSUP  the backend has none (poll, select)
+ *   -ELOOP    with this descriptor selectors would watch one another in more than five levels; see
+ *             sel_register()
  *   -ECANCELED  it cannot be used in this fork's child
  *   -EDEADLK  a function of its own backend has called
  *   -EMFILE, -ENFILE, -ENOMEM, -ENOSPC  as the kernel says of a new kernel set; see sel_register()
@@ -398,6 +423,7 @@ uint32_t sel_capabilities(const sel_selector *selector);
  *   -EINVAL   max is negative, infos is NULL and max is not 0
  *   -ENOMEM   there was no memory when the library was loaded
  */
+SEL_FILLS_(1, 2)
 int sel_backends(sel_backend_info *infos, int max);
 
 /*
@@ -408,11 +434,13 @@ int sel_backends(sel_backend_info *infos, int max);
 const char *sel_strerror(int error);
 
 /*
- * Tells what went wrong in this thread's last call of this library that failed, in one line: for
- * sel_open() which variable, which word and which backends there are, else what sel_strerror()
- * says of the value. Successful calls do not clear it. Never NULL, empty if nothing has failed
- * yet; valid until this thread's next failing call. sel_wakeup() leaves it as it is, for a signal
- * handler may be the caller.
+ * Tells what went wrong in this thread's last call of this library that failed, in one line: which
+ * argument or descriptor, what is wrong with it, and what sel_strerror() says of the value; for
+ * sel_open() which variable, which word and which backends there are. Where there is no memory for the
+ * line, only what sel_strerror() says. perror(3) says nothing of use, for errno is not set.
+ *
+ * Successful calls do not clear it. Never NULL, empty if nothing has failed yet; valid until this
+ * thread's next failing call. sel_wakeup() leaves it as it is, for a signal handler may be the caller.
  */
 const char *sel_last_error(void);
 

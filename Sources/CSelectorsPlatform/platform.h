@@ -51,6 +51,7 @@
 #ifdef __linux__
 int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
 int dup3(int, int, int);
+int pipe2(int[2], int);
 char *secure_getenv(const char *);
 /* glibc 2.35 has it; weak, so that the library also loads where it is missing. */
 extern int epoll_pwait2(int, struct epoll_event *, int, const struct timespec *, const sigset_t *)
@@ -169,6 +170,30 @@ PLATFORM_INLINE char *platform_strndup(const char *text, size_t length) {
 /* LeakSanitizer, in a program that has it, looks for pointers in memory of mmap(2) only if told. */
 extern void __lsan_register_root_region(const void *, size_t) __attribute__((weak));
 extern void __lsan_unregister_root_region(const void *, size_t) __attribute__((weak));
+
+/*
+ * ThreadSanitizer, in a program that has it, does not see how this library orders threads: it is told that
+ * what came before a release came before what follows an acquire. PLATFORM_SANITIZED: the library is
+ * built with it, and needs to be seen as it is.
+ */
+#ifndef PLATFORM_SANITIZED
+extern void __tsan_acquire(void *) __attribute__((weak));
+extern void __tsan_release(void *) __attribute__((weak));
+#define PLATFORM_TELLS_ORDER (__tsan_acquire != NULL)
+#else
+#define __tsan_acquire(address) ((void)(address))
+#define __tsan_release(address) ((void)(address))
+#define PLATFORM_TELLS_ORDER 0
+#endif
+PLATFORM_INLINE int platform_tells_order(void) {
+    return __builtin_expect(PLATFORM_TELLS_ORDER, 0);
+}
+static inline void platform_acquire(void *address) {
+    __tsan_acquire(address);
+}
+static inline void platform_release(void *address) {
+    __tsan_release(address);
+}
 
 /*
  * Memory of which a fork's child finds the first PLATFORM_WIPED bytes zeroed, and a copy of the rest,
@@ -357,7 +382,8 @@ PLATFORM_FUNCTION int platform_close(int fd) {
 
 /* Gives the file a further number, at least so high; closed by exec. */
 PLATFORM_FUNCTION int platform_duplicate(int fd, int lowest) {
-    return PLATFORM_CALL(fcntl(fd, F_DUPFD_CLOEXEC, lowest));
+    int result = PLATFORM_CALL(fcntl(fd, F_DUPFD_CLOEXEC, lowest));
+    return result == -EINVAL ? -EMFILE : result; /* the limit is below that number */
 }
 
 /*
@@ -526,9 +552,32 @@ PLATFORM_FUNCTION int platform_epoll_pwait(int epfd, sel_backend_event *events, 
     return PLATFORM_CALL(epoll_pwait(epfd, (struct epoll_event *)events, max, timeout_ms, signals));
 }
 
-/* A descriptor that platform_wakeup_write makes readable, and platform_wakeup_drain unreadable. */
-PLATFORM_INLINE int platform_wakeup_open(void) {
-    return platform_above_streams(PLATFORM_CALL(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)));
+/* The two ends of a pipe, ends[0] to read; neither blocks. */
+PLATFORM_FUNCTION int platform_pipe(int ends[2]) {
+    int result = PLATFORM_CALL(pipe2(ends, O_NONBLOCK | O_CLOEXEC));
+    if (result < 0)
+        return result;
+    for (int i = 0; i < 2; i++)
+        if ((ends[i] = platform_above_streams(ends[i])) < 0) {
+            result = ends[i];
+            platform_close(ends[1 - i]);
+            return result;
+        }
+    return 0;
+}
+
+/*
+ * Gives a descriptor that platform_wakeup_write() makes readable, and platform_wakeup_drain() unreadable.
+ * What to write to is stored in *writer: the same one, or the other end of a pipe where there is no
+ * eventfd(2), as a sandbox may have it.
+ */
+PLATFORM_FUNCTION int platform_wakeup_open(int *writer) {
+    int ends[2], result = PLATFORM_CALL(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    if (result >= 0 || result == -EMFILE || result == -ENFILE || result == -ENOMEM)
+        return *writer = platform_above_streams(result);
+    result = platform_pipe(ends);
+    *writer = ends[1];
+    return result < 0 ? result : ends[0];
 }
 
 static inline int platform_wakeup_write(int fd) {
@@ -541,8 +590,9 @@ static inline int platform_wakeup_write(int fd) {
 }
 
 static inline void platform_wakeup_drain(int fd) {
-    uint64_t count;
-    (void)PLATFORM_CALL(read(fd, &count, sizeof count));
+    uint64_t counts[64];
+    while (PLATFORM_CALL(read(fd, counts, sizeof counts)) == sizeof counts) /* a full pipe */
+        continue;
 }
 
 /* dup3 onto a number that is in use: it names the other file from then on. */

@@ -46,6 +46,11 @@ public class BaseSelector<Data> {
         engine = try SelectorEngine(backend)
     }
 
+    /// A selector that nobody refers to any more is closed, although a ``waker`` of it may be left.
+    deinit {
+        engine.close()
+    }
+
     /// What the backend can do beyond the contract.
     ///
     /// The C function is `sel_capabilities`.
@@ -213,6 +218,13 @@ public class BaseSelector<Data> {
     /// Any thread may call it, and a signal handler. The C function is `sel_wakeup`.
     public final func wakeup() throws(SelectorError) {
         try engine.wakeup()
+    }
+
+    /// What wakes this selector from anywhere, also when `Data` is not `Sendable`.
+    ///
+    /// See ``SelectorWaker`` for its use in a signal handler.
+    public final var waker: SelectorWaker {
+        SelectorWaker(engine)
     }
 
     // swift-format-ignore: AlwaysUseLowerCamelCase

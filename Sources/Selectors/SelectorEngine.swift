@@ -161,6 +161,12 @@ final class SelectorEngine: @unchecked Sendable {
         try ask { () throws(SystemError) in try core.wakeup() }
     }
 
+    /// Does what ``wakeup()`` does, for a signal handler: takes no lock, allocates nothing, and makes
+    /// no error of what fails.
+    func wake() {
+        try? core.wakeup()
+    }
+
     func fileno() throws(SelectorError) -> Int32 {
         try ask { () throws(SystemError) in try core.fileno() }
     }
@@ -189,7 +195,7 @@ final class SelectorEngine: @unchecked Sendable {
 }
 
 /// A duration in whole nanoseconds, rounded up and cut to the range from 0 to `Int64.max`.
-private func nanoseconds(_ duration: Duration) -> Int64 {
+package func nanoseconds(_ duration: Duration) -> Int64 {
     if duration <= .zero { return 0 }
     // Before anything is computed: components trap beyond the range of Int64.
     if duration >= .nanoseconds(Int64.max) { return .max }

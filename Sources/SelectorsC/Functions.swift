@@ -9,7 +9,7 @@ import SelectorsCore
 public func sel_open(
     _ out: UnsafeMutablePointer<OpaquePointer?>!, _ backend: UnsafePointer<CChar>!
 ) -> Int32 {
-    guard let out else { return refuse(SystemError(EINVAL)) }
+    guard let out else { return Explanation.refuse(EINVAL, "out is NULL") }
     out.pointee = nil
     do throws(SystemError) {
         out.pointee = OpaquePointer(try BackendRegistry.shared().open(backend).address)
@@ -29,7 +29,7 @@ public func sel_close(_ selector: OpaquePointer!) -> Int32 {
         core.deallocate()
         return 0
     } catch {
-        return refuse(error)
+        return Explanation.refuse(error)
     }
 }
 
@@ -37,31 +37,80 @@ public func sel_close(_ selector: OpaquePointer!) -> Int32 {
 public func sel_register(
     _ selector: OpaquePointer!, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer!
 ) -> Int32 {
-    with(selector) { core throws(SystemError) in
+    if ThreadOrder.isTold { return registerInOrder(selector, fd, events, data) }
+    return register(selector, fd, events, data)
+}
+
+@inline(__always)
+private func register(
+    _ selector: OpaquePointer?, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer?
+) -> Int32 {
+    with(selector, descriptor: fd) { core throws(SystemError) in
         try core.register(fd, events: events, data: data)
         return 0
     }
+}
+
+@inline(never)
+private func registerInOrder(
+    _ selector: OpaquePointer?, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer?
+) -> Int32 {
+    ThreadOrder.release(selector)
+    return register(selector, fd, events, data)
 }
 
 @_cdecl("sel_modify") @implementation
 public func sel_modify(
     _ selector: OpaquePointer!, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer!
 ) -> Int32 {
-    with(selector) { core throws(SystemError) in
+    if ThreadOrder.isTold { return modifyInOrder(selector, fd, events, data) }
+    return modify(selector, fd, events, data)
+}
+
+@inline(__always)
+private func modify(
+    _ selector: OpaquePointer?, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer?
+) -> Int32 {
+    with(selector, descriptor: fd) { core throws(SystemError) in
         try core.modify(fd, events: events, data: data)
         return 0
     }
+}
+
+@inline(never)
+private func modifyInOrder(
+    _ selector: OpaquePointer?, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer?
+) -> Int32 {
+    ThreadOrder.release(selector)
+    return modify(selector, fd, events, data)
 }
 
 @_cdecl("sel_unregister") @implementation
 public func sel_unregister(
     _ selector: OpaquePointer!, _ fd: Int32, _ old: UnsafeMutablePointer<sel_key>!
 ) -> Int32 {
-    with(selector) { core throws(SystemError) in
+    if ThreadOrder.isTold { return unregisterInOrder(selector, fd, old) }
+    return unregister(selector, fd, old)
+}
+
+@inline(__always)
+private func unregister(
+    _ selector: OpaquePointer?, _ fd: Int32, _ old: UnsafeMutablePointer<sel_key>?
+) -> Int32 {
+    with(selector, descriptor: fd) { core throws(SystemError) in
         let key = try core.unregister(fd)
-        if let old { old.pointee = key }
+        old?.pointee = key
         return 0
     }
+}
+
+@inline(never)
+private func unregisterInOrder(
+    _ selector: OpaquePointer?, _ fd: Int32, _ old: UnsafeMutablePointer<sel_key>?
+) -> Int32 {
+    ThreadOrder.release(selector)
+    defer { ThreadOrder.acquire(selector) }
+    return unregister(selector, fd, old)
 }
 
 @_cdecl("sel_select") @implementation
@@ -69,7 +118,8 @@ public func sel_select(
     _ selector: OpaquePointer!, _ events: UnsafeMutablePointer<sel_event>!, _ max: Int32,
     _ timeout_ns: Int64
 ) -> Int32 {
-    guard let selector, let events, max >= 1 else { return refuse(SystemError(EINVAL)) }
+    if ThreadOrder.isTold { return sel_pselect(selector, events, max, timeout_ns, nil) }
+    guard let selector, let events, max >= 1 else { return refuseSelect(selector, max) }
     return core(selector).select(into: events, max: max, timeout: timeout_ns)
 }
 
@@ -78,8 +128,10 @@ public func sel_pselect(
     _ selector: OpaquePointer!, _ events: UnsafeMutablePointer<sel_event>!, _ max: Int32,
     _ timeout_ns: Int64, _ mask: UnsafePointer<sigset_t>!
 ) -> Int32 {
-    guard let selector, let events, max >= 1 else { return refuse(SystemError(EINVAL)) }
-    return core(selector).select(into: events, max: max, timeout: timeout_ns, signals: mask)
+    guard let selector, let events, max >= 1 else { return refuseSelect(selector, max) }
+    let core = core(selector)
+    defer { if ThreadOrder.isTold { ThreadOrder.acquire(selector) } }
+    return core.select(into: events, max: max, timeout: timeout_ns, signals: mask)
 }
 
 @_cdecl("sel_set_interruptible") @implementation
@@ -92,6 +144,18 @@ public func sel_set_interruptible(_ selector: OpaquePointer!, _ on: Int32) -> In
 
 @_cdecl("sel_wakeup") @implementation
 public func sel_wakeup(_ selector: OpaquePointer!) -> Int32 {
+    if ThreadOrder.isTold { return wakeupInOrder(selector) }
+    return wakeup(selector)
+}
+
+@inline(never)
+private func wakeupInOrder(_ selector: OpaquePointer?) -> Int32 {
+    ThreadOrder.release(selector)
+    return wakeup(selector)
+}
+
+@inline(__always)
+private func wakeup(_ selector: OpaquePointer?) -> Int32 {
     guard let selector else { return -EINVAL }
     do throws(SystemError) {
         try core(selector).wakeup()
@@ -106,9 +170,10 @@ public func sel_wakeup(_ selector: OpaquePointer!) -> Int32 {
 public func sel_get_key(
     _ selector: OpaquePointer!, _ fd: Int32, _ key: UnsafeMutablePointer<sel_key>!
 ) -> Int32 {
-    with(selector) { core throws(SystemError) in
-        guard let key else { throw SystemError(EINVAL) }
+    guard let key else { return Explanation.refuse(EINVAL, "key is NULL") }
+    return with(selector, descriptor: fd) { core throws(SystemError) in
         key.pointee = try core.key(of: fd)
+        if ThreadOrder.isTold { ThreadOrder.acquire(selector) }
         return 0
     }
 }
@@ -117,15 +182,28 @@ public func sel_get_key(
 public func sel_get_map(
     _ selector: OpaquePointer!, _ keys: UnsafeMutablePointer<sel_key>!, _ max: Int32
 ) -> Int32 {
-    with(selector) { core throws(SystemError) in
-        guard max == 0 || (max > 0 && keys != nil) else { throw SystemError(EINVAL) }
-        return try core.copyKeys(to: keys, max: max)
+    guard max == 0 || (max > 0 && keys != nil) else {
+        return Explanation.refuse(EINVAL, "max is negative, or keys is NULL")
+    }
+    return with(selector) { core throws(SystemError) in
+        let count = try core.copyKeys(to: keys, max: max)
+        if ThreadOrder.isTold { ThreadOrder.acquire(selector) }
+        return count
     }
 }
 
 @_cdecl("sel_fileno") @implementation
 public func sel_fileno(_ selector: OpaquePointer!) -> Int32 {
-    with(selector) { core throws(SystemError) in try core.fileno() }
+    with(selector) { core throws(SystemError) in
+        do throws(SystemError) {
+            return try core.fileno()
+        } catch {
+            guard error.code == ENOTSUP || error.code == ELOOP else { throw error }
+            return error.code == ELOOP
+                ? Explanation.refuse(ELOOP, "selectors watch one another in too many levels")
+                : Explanation.refuse(ENOTSUP, "the backend has no descriptor")
+        }
+    }
 }
 
 @_cdecl("sel_backend_name") @implementation
@@ -142,7 +220,9 @@ public func sel_capabilities(_ selector: OpaquePointer!) -> UInt32 {
 
 @_cdecl("sel_backends") @implementation
 public func sel_backends(_ infos: UnsafeMutablePointer<sel_backend_info>!, _ max: Int32) -> Int32 {
-    guard max == 0 || (max > 0 && infos != nil) else { return refuse(SystemError(EINVAL)) }
+    guard max == 0 || (max > 0 && infos != nil) else {
+        return Explanation.refuse(EINVAL, "max is negative, or infos is NULL")
+    }
     do throws(SystemError) {
         return try BackendRegistry.shared().describe(infos, max: max)
     } catch {
@@ -191,13 +271,33 @@ public func sel_version() -> UnsafePointer<CChar>! {
 private func with(
     _ selector: OpaquePointer?, _ body: (SelectorCore) throws(SystemError) -> Int32
 ) -> Int32 {
-    guard let selector else { return refuse(SystemError(EINVAL)) }
+    guard let selector else { return refuseNull() }
     let core = core(selector)
     do throws(SystemError) {
         return try body(core)
     } catch {
-        return refuse(core.explain(error))
+        return Explanation.refuse(core.explain(error))
     }
+}
+
+/// Runs a call that is about a descriptor.
+@inline(__always)
+private func with(
+    _ selector: OpaquePointer?, descriptor fd: Int32,
+    _ body: (SelectorCore) throws(SystemError) -> Int32
+) -> Int32 {
+    guard let selector else { return refuseNull() }
+    let core = core(selector)
+    do throws(SystemError) {
+        return try body(core)
+    } catch {
+        return refuse(error, of: core, fd)
+    }
+}
+
+@inline(never)
+private func refuse(_ error: SystemError, of core: SelectorCore, _ fd: Int32) -> Int32 {
+    Explanation.refuse(core.explain(error), descriptor: fd)
 }
 
 /// The core behind a handle.
@@ -207,7 +307,13 @@ private func core(_ selector: OpaquePointer) -> SelectorCore {
     SelectorCore(UnsafeMutableRawPointer(selector))
 }
 
-/// Keeps an error's words, and returns what C returns for it.
-private func refuse(_ error: SystemError) -> Int32 {
-    0 &- LastError.record(error).code
+@inline(never)
+private func refuseNull() -> Int32 {
+    Explanation.refuse(EINVAL, "selector is NULL")
+}
+
+@inline(never)
+private func refuseSelect(_ selector: OpaquePointer?, _ max: Int32) -> Int32 {
+    if selector == nil { return refuseNull() }
+    return Explanation.refuse(EINVAL, max < 1 ? "max is less than 1" : "events is NULL")
 }

@@ -74,6 +74,27 @@ for header in selectors.h selectors_plugin.h; do
     done
 done
 
+# misuse WHAT CODE: the compiler warns of it.
+misuse() {
+    printf '#include <selectors.h>\nvoid use(sel_selector *s);\nvoid use(sel_selector *s) {\n%s\n}\n' \
+        "$2" >"$work/misuse.c"
+    # shellcheck disable=SC2086 # the warnings are words
+    if gcc -O1 $warnings -c -I "$work/include" "$work/misuse.c" -o "$work/misuse.o" \
+        >"$work/output" 2>&1; then
+        echo "no warning of: $2" >"$work/problem"
+    else
+        : >"$work/problem"
+    fi
+    report "the compiler warns of $1"
+}
+
+if command -v gcc >/dev/null 2>&1 && [ "$(gcc -dumpversion | cut -d. -f1)" -ge 11 ]; then
+    misuse 'an array that is too small' 'sel_event ev[4]; (void)sel_select(s, ev, 64, -1);'
+    misuse 'no room for keys' 'sel_key keys[2]; (void)sel_get_map(s, keys, 3);'
+    misuse 'a negative number of events' 'sel_event ev[4]; (void)sel_select(s, ev, -1, 0);'
+    misuse 'a result that is not looked at' '(void)s; sel_selector *t; sel_open(&t, NULL);'
+fi
+
 # The preprocessor takes the comments away; what then looks like a call is a declaration.
 if ! cat "$folder"/*.h | "${CC:-cc}" -E -P -I "$folder" -x c - >"$work/preprocessed" \
     2>"$work/problem"; then

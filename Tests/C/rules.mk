@@ -8,11 +8,11 @@ FUZZ_CC ?= clang
 FUZZ_BUILD ?= $(CURDIR)/../.build-fuzz
 
 tests := ../Tests/C
-c_tests := conformance plugins_test allocations timers_test
+c_tests := conformance kinds plugins_test allocations timers_test
 fuzz_targets := backend_list calls
 replays := $(addprefix $(BUILD)/replay_,$(fuzz_targets))
 
-.PHONY: check programs bench instructions pool faults model stress forks fuzz fuzz-library
+.PHONY: check programs bench instructions pool faults model stress forks handover fuzz fuzz-library
 
 all: $(addprefix $(BUILD)/,stress crowd $(c_tests)) $(replays)
 
@@ -20,6 +20,8 @@ all: $(addprefix $(BUILD)/,stress crowd $(c_tests)) $(replays)
 sources = $(wildcard $(tests)/$(1)/*.[ch])
 
 $(BUILD)/conformance: $(call sources,conformance)
+$(BUILD)/kinds: $(call sources,kinds) \
+    $(filter %.h %/main.c %/harness.c %/helpers.c,$(call sources,conformance))
 $(BUILD)/model: $(call sources,model)
 $(BUILD)/stress: $(call sources,stress)
 $(BUILD)/allocations: $(tests)/allocations.c
@@ -31,7 +33,8 @@ $(BUILD)/plugins_test: $(call sources,plugins) ../include/selectors_plugin.h \
     $(filter %.h %/harness.c %/helpers.c %/waiters.c,$(call sources,conformance)) | plugins $(BUILD)/plugins/wrong.so
 $(replays): $(BUILD)/replay_%: $(tests)/fuzz/%.c $(tests)/fuzz/replay.c $(tests)/fuzz/target.h
 
-$(addprefix $(BUILD)/,conformance model stress allocations timers_test faults plugins_test) $(replays): \
+$(addprefix $(BUILD)/,conformance kinds model stress allocations timers_test faults plugins_test) \
+    $(replays): \
     ../include/selectors.h $(BUILD)/flags | library
 	$(link)
 
@@ -105,6 +108,16 @@ gate:
 
 stress: $(BUILD)/stress
 	@$(bin)/stress $(STRESS)
+
+# A program with the thread sanitizer in it over the library without.
+$(BUILD)/handover: $(tests)/sanitizer/handover.c ../include/selectors.h $(BUILD)/flags | library
+	@mkdir -p $(@D)
+	$(link) -fsanitize=thread
+
+handover: $(BUILD)/handover
+	@for backend in epoll poll select; do \
+	    $(bin)/handover $$backend && echo "handover: $$backend: no report" || exit 1; \
+	done
 
 forks: $(BUILD)/stress
 	@$(bin)/stress --forks $(FORKS)

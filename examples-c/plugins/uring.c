@@ -291,7 +291,10 @@ static int take_completion(struct uring *uring, int *result) {
 
 static bool is_always_ready(int fd) {
     struct pollfd both = {fd, POLLIN | POLLOUT, 0};
-    return poll(&both, 1, 0) == 1 && both.revents == (POLLIN | POLLOUT);
+    struct stat status;
+    if (poll(&both, 1, 0) == 1)
+        return both.revents == (POLLIN | POLLOUT);
+    return fstat(fd, &status) == 0 && (S_ISREG(status.st_mode) || S_ISDIR(status.st_mode));
 }
 
 /*
@@ -309,15 +312,22 @@ static bool is_cleared_by_poll(int fd) {
            strcmp(name, "anon_inode:[perf_event]") == 0;
 }
 
-/* Asks poll(2) in pieces if it does not take so many at a time (RLIMIT_NOFILE). */
-static int look(struct pollfd *fds, int count) {
+/*
+ * Asks poll(2) in pieces if it does not take so many at a time (RLIMIT_NOFILE). Where it takes none, what
+ * the completion has told has to do.
+ */
+static int look(struct pollfd *fds, const int *results, int count) {
     int half = count / 2, error;
     if (poll(fds, (nfds_t)count, 0) >= 0)
         return 0;
-    if (errno != EINVAL || half == 0)
+    if (errno != EINVAL)
         return -errno;
-    error = look(fds, half);
-    return error < 0 ? error : look(fds + half, count - half);
+    if (half == 0) {
+        fds->revents = (short)(*results > 0 ? *results : *results == -EBADF ? POLLNVAL : 0);
+        return 0;
+    }
+    error = look(fds, results, half);
+    return error < 0 ? error : look(fds + half, results + half, count - half);
 }
 
 /*
@@ -333,12 +343,13 @@ static int report(struct uring *uring, sel_backend_event *events, int max) {
                 break;
             fds[count] = (struct pollfd){fd, (short)uring->watches[fd].mask, 0};
         }
-        if (count > 0 && (failure = look(fds, count)) < 0)
+        if (count > 0 && (failure = look(fds, results, count)) < 0)
             return found > 0 ? found : failure;
         for (int i = 0; i < count; i++) {
             struct watch *watch = &uring->watches[fds[i].fd];
-            if (fds[i].revents == 0 && results[i] > 0 && is_cleared_by_poll(fds[i].fd))
-                fds[i].revents = (short)results[i];
+            int told = results[i] > 0 ? results[i] & ((int)watch->mask | POLLERR | POLLHUP) : 0;
+            if ((told & ~fds[i].revents) != 0 && is_cleared_by_poll(fds[i].fd))
+                fds[i].revents |= (short)told;
             watch->is_misled = fds[i].revents == 0;
             if (!watch->is_misled)
                 events[found++] = (sel_backend_event){(unsigned short)fds[i].revents, watch->token};
@@ -372,13 +383,16 @@ static void close_ring(const struct uring *uring) {
  */
 static int place(const struct uring *old, int ring) {
     int lowest = old == NULL ? 3 : old->number;
-    while (ring >= 0 && (ring < lowest ||
-                         (old != NULL && ring < old->numbers && old->watches[ring].is_watched))) {
-        int moved = fcntl(ring, F_DUPFD_CLOEXEC, ring < lowest ? lowest : ring + 1);
-        close(ring);
-        ring = moved;
-    }
-    return ring;
+    bool is_watched =
+        old != NULL && ring >= 0 && ring < old->numbers && old->watches[ring].is_watched;
+    int moved;
+    if (ring < 0 || (ring >= lowest && !is_watched))
+        return ring;
+    moved = fcntl(ring, F_DUPFD_CLOEXEC, ring < lowest ? lowest : ring + 1);
+    if (moved < 0 && ring > 2 && !is_watched)
+        return ring; /* near the limit a number below has to do */
+    close(ring);
+    return place(old, moved);
 }
 
 static int set_up(struct uring *uring, const struct uring *old) {

@@ -148,6 +148,16 @@ enum Backend {
         }
     }
 
+    /// A descriptor that is readable when a wait would report something, where there is one.
+    @inline(never)
+    func pollable() -> Int32? {
+        switch self {
+        case .epoll(let backend): backend.pointee.epfd
+        case .poll, .select: nil
+        case .plugin, .custom: (try? fileno()) ?? nil
+        }
+    }
+
     @inline(never)
     func leaveToParent() {
         switch self {

@@ -13,7 +13,7 @@ import Synchronization
 /// - `epoll_pwait2` came with Linux 5.11; older kernels say `ENOSYS`, sandboxes what they like.
 /// - It takes no more events at a time than `INT_MAX` bytes hold (`EINVAL`).
 struct EpollBackend: ~Copyable, Facility {
-    private var epfd: Int32
+    private(set) var epfd: Int32
     /// The number that the parent's epoll had here, until there is one of the child's; -1: none.
     private var former: Int32 = -1
     /// What an epoll looks like.
@@ -105,6 +105,7 @@ struct EpollBackend: ~Copyable, Facility {
     }
 
     /// Whether a number names an epoll that was opened here, as far as that can be told.
+    @inline(never)
     private func isOurs(_ fd: Int32) -> Bool {
         fd >= 0 && platform_is_same(fd, identity) != 0
     }
@@ -161,6 +162,7 @@ struct EpollBackend: ~Copyable, Facility {
     }
 
     /// Opens an epoll that watches another one.
+    @inline(never)
     private static func makeShell(around epfd: Int32) throws(SystemError) -> Int32 {
         let shell = try check(platform_epoll_create())
         let result = platform_epoll_ctl(shell, EPOLL_CTL_ADD, epfd, PollMask.read, 0)

@@ -37,7 +37,7 @@ struct OwedReports: ~Copyable {
     }
 
     /// Whether a second look at the file may show nothing of what the first one has told.
-    private mutating func isCleared(_ fd: Int32) -> Bool {
+    mutating func isCleared(_ fd: Int32) -> Bool {
         if kinds[Int(fd)] == Kind.unknown.rawValue {
             let kind = platform_is_cleared_by_poll(fd) != 0 ? Kind.cleared : Kind.lasting
             kinds[Int(fd)] = kind.rawValue

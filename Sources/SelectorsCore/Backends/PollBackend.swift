@@ -32,7 +32,7 @@ struct PollBackend: ~Copyable, Facility {
     mutating func insert(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
         try slotOf.reserve(Int(fd) + 1)
         try owed.reserve(fd)
-        try slots.reserve(count + 1)
+        try slots.reserve(count + 2)
         try tokens.reserve(count + 1)
         slots[count] = pollfd(fd: fd, events: Int16(truncatingIfNeeded: mask), revents: 0)
         tokens[count] = token
@@ -72,7 +72,29 @@ struct PollBackend: ~Copyable, Facility {
         into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
-        var ready = try check(poll(owed.count > 0 ? 0 : timeout, signals))
+        try report(try check(poll(owed.count > 0 ? 0 : timeout, signals)), to: events, max: max)
+    }
+
+    /// Waits, as ``wait(into:max:timeout:signals:)`` does, but also until `other` is readable, which
+    /// is not reported.
+    mutating func wait(
+        beside other: Int32, into events: UnsafeMutablePointer<BackendEvent>, max: Int32,
+        timeout: Int64, signals: UnsafePointer<sigset_t>?
+    ) throws(SystemError) -> Int32 {
+        slots[count] = pollfd(fd: other, events: Int16(PollMask.read), revents: 0)
+        count += 1
+        let ready = poll(owed.count > 0 ? 0 : timeout, signals)
+        count -= 1
+        let isOtherReady = slots[count].revents != 0
+        return try report(
+            try check(ready) - (isOtherReady ? 1 : 0), to: events, max: max)
+    }
+
+    /// Stores what poll(2) has found in `found` slots, and what is owed.
+    private mutating func report(
+        _ found: Int32, to events: UnsafeMutablePointer<BackendEvent>, max: Int32
+    ) throws(SystemError) -> Int32 {
+        var ready = found
         if owed.count > 0 { ready += addOwed() }
         if ready == 0 { return 0 }
         let wanted = min(ready, max)

@@ -21,11 +21,13 @@ struct SelectBackend: ~Copyable, Facility {
         private var ready = Buffer<Word>()
         private var count = 0
 
+        @inline(never)
         mutating func reserve(_ words: Int) throws(SystemError) {
             try members.reserve(words)
             try ready.reserve(words)
         }
 
+        @inline(never)
         mutating func set(_ fd: Int32, to isMember: Bool) {
             let word = members.at(Int(fd) / Word.bitWidth)
             let bit: Word = 1 << Word(Int(fd) % Word.bitWidth)
@@ -47,6 +49,7 @@ struct SelectBackend: ~Copyable, Facility {
         }
 
         /// Adds a member to what the kernel has left there.
+        @inline(never)
         func addAnswer(_ fd: Int32) {
             guard contains(fd) else { return }
             ready.at(Int(fd) / Word.bitWidth).pointee |= 1 << Word(Int(fd) % Word.bitWidth)
@@ -56,11 +59,13 @@ struct SelectBackend: ~Copyable, Facility {
         func answer(_ word: Int) -> Word { count > 0 ? ready[word] : 0 }
 
         /// Asks about all members.
+        @inline(never)
         func prepare(_ words: Int) {
             guard count > 0 else { return }
             for word in 0..<words { ready[word] = members[word] }
         }
 
+        @inline(never)
         mutating func removeAll(_ words: Int) {
             for word in 0..<words { members[word] = 0 }
             count = 0
@@ -143,10 +148,12 @@ struct SelectBackend: ~Copyable, Facility {
         } else {
             try check(result)
         }
-        for fd in 0..<Int32(owed.limit) where owed.take(fd) != 0 {
-            reading.addAnswer(fd)
-            writing.addAnswer(fd)
-            urgent.addAnswer(fd)
+        for fd in 0..<Int32(owed.limit) {
+            let mask = UInt32(owed.take(fd))
+            let hasCause = mask & (PollMask.error | PollMask.hangup) != 0
+            if hasCause || mask & PollMask.read != 0 { reading.addAnswer(fd) }
+            if hasCause || mask & PollMask.write != 0 { writing.addAnswer(fd) }
+            if hasCause || mask & PollMask.priority != 0 { urgent.addAnswer(fd) }
         }
         return try explain(into: events, max: max, isTold: result >= 0)
     }
@@ -224,13 +231,15 @@ struct SelectBackend: ~Copyable, Facility {
             }
             throw SystemError(0 &- result)
         }
+        // They make a number ready for all that it is watched for.
+        let causes = UInt16(PollMask.error | PollMask.hangup | PollMask.invalid)
         cursor = 0
         var found: Int32 = 0
         for step in 0..<asked {
             let slot = start + step < asked ? start + step : start + step - asked
             let fd = ready[slot].fd
             var mask = UInt16(bitPattern: ready[slot].revents)
-            if mask == 0 && isTold { mask = told(fd) }
+            if isTold && mask & causes == 0 { mask = complete(mask, of: fd) }
             if mask == 0 { continue }
             if found == max {
                 if cursor == 0 { cursor = fd }
@@ -243,7 +252,15 @@ struct SelectBackend: ~Copyable, Facility {
         return found
     }
 
+    /// Adds to what poll(2) says of a number what the kernel has told before, and the look cleared.
+    private mutating func complete(_ mask: UInt16, of fd: Int32) -> UInt16 {
+        let told = told(fd)
+        if told & ~mask == 0 || mask != 0 && !owed.isCleared(fd) { return mask }
+        return mask | told
+    }
+
     /// What the bits of a number mean.
+    @inline(never)
     private func told(_ fd: Int32) -> UInt16 {
         let mask =
             (reading.answers(fd) ? PollMask.read : 0) | (writing.answers(fd) ? PollMask.write : 0)
@@ -252,6 +269,7 @@ struct SelectBackend: ~Copyable, Facility {
     }
 
     /// What a number is watched for, as poll(2) asks for it.
+    @inline(never)
     private func interest(_ fd: Int32) -> Int16 {
         var mask: UInt32 = 0
         if reading.contains(fd) { mask |= PollMask.read | PollMask.readHangup }

@@ -151,6 +151,7 @@ extension SelectorCore {
     ///
     /// What goes wrong comes up again in the next select: whoever is waiting begins one.
     func applyChangesOrWake() {
+        if duties.isSuperset(of: .changesInPoll) && (try? evacuate()) == nil { return }
         if applyChanges() != nil && gate.isWaiting { try? state.pointee.wakeUp.kick() }
     }
 
@@ -205,21 +206,37 @@ extension SelectorCore {
         if state.pointee.refused.count == 0 { duties.remove(.pollRefused) }
     }
 
-    /// Before a wait in the kernel, which does not see what poll(2) watches: has the backend watch what it
-    /// can.
+    /// Before a wait in the kernel: has the backend watch what it can by now, and poll(2) need not.
     ///
     /// None of it is ready, and so none is closed: what was closed names another file by now.
     func watchRefused() {
         var slot = state.pointee.refused.count - 1
         while slot >= 0 {
-            let fd = state.pointee.refused.number(at: slot)
-            let wanted = state.pointee.table.at(fd).pointee.wanted
-            let token = state.pointee.table.token(fd)
-            if (try? state.pointee.backend.add(fd, mask: backendMask(wanted), token: token)) != nil
-            {
-                releaseRefused(fd)
-            }
+            _ = try? watchRefused(state.pointee.refused.number(at: slot))
             slot -= 1
+        }
+    }
+
+    /// Has the backend watch a refused number, if it can by now.
+    ///
+    /// - Returns: What can be said without poll(2): the mask of a file that is always ready, or of a
+    ///   closed number; else 0.
+    /// - Throws: What tells nothing about the file.
+    @inline(never)
+    func watchRefused(_ fd: Int32) throws(SystemError) -> UInt32 {
+        let wanted = backendMask(state.pointee.table.at(fd).pointee.wanted)
+        do throws(SystemError) {
+            try state.pointee.backend.add(
+                fd, mask: wanted, token: state.pointee.table.token(fd))
+            releaseRefused(fd)
+            return 0
+        } catch {
+            guard isOfTheFile(error) else { throw error }
+            switch error.code {
+            case EPERM: return wanted & (PollMask.read | PollMask.write)
+            case EBADF: return PollMask.invalid
+            default: return 0
+            }
         }
     }
 
@@ -239,9 +256,7 @@ extension SelectorCore {
             (fd, former) throws(SystemError) in try place(fd, former)
         }
         if duties.contains(.leaveToParent) {
-            let former = state.pointee.wakeUp.former
-            let fd = try place(try check(platform_wakeup_open()), former)
-            state.pointee.wakeUp.attach(fd)
+            try renewWakeUp()
             duties.remove(.leaveToParent)
         }
         state.pointee.wakeUp.forget()
@@ -260,6 +275,26 @@ extension SelectorCore {
             fd = registration.pointee.next
         }
         duties.remove(.rebuild)
+    }
+
+    /// Opens a wake-up of the child's.
+    private func renewWakeUp() throws(SystemError) {
+        var writer: Int32 = -1
+        var fd = try check(platform_wakeup_open(&writer))
+        let isPipe = writer != fd
+        do throws(SystemError) {
+            fd = try place(fd, state.pointee.wakeUp.former)
+        } catch {
+            if isPipe { _ = platform_close(writer) }
+            throw error
+        }
+        do throws(SystemError) {
+            writer = isPipe ? try place(writer, fd) : fd
+        } catch {
+            _ = platform_close(fd)
+            throw error
+        }
+        state.pointee.wakeUp.attach(fd, writer: writer)
     }
 
     /// Moves a new descriptor of our own to the number that the one before had, or to one above that is

@@ -19,12 +19,12 @@ extension SelectorCore {
         let registration = state.pointee.table.at(fd)
         guard registration.pointee.interest == 0 else { throw SystemError(EEXIST) }
         // Where it is watched already it must not be watched for somebody else.
-        if fd == state.pointee.wakeUp.fd { throw SystemError(ELOOP) }
+        if state.pointee.wakeUp.owns(fd) { throw SystemError(ELOOP) }
         try watch(fd, events)
         registration.pointee.data = data
         registration.pointee.interest = events
         state.pointee.table.append(fd)
-        if registration.pointee.flags.contains(.refused) { interruptWait() }
+        if registration.pointee.flags.contains(.refused) { passOnPoll() }
     }
 
     /// Builds the set anew for a number that is not registered.
@@ -49,21 +49,16 @@ extension SelectorCore {
         noteChange(fd)
         if state.pointee.isNested || gate.isWaiting {
             applyChangesOrWake()
-            if registration.pointee.flags.contains(.refused) { interruptWait() }
+            if registration.pointee.flags.contains(.refused) { passOnPoll() }
         }
     }
 
-    /// Has one that waits look at what is left to poll(2), which its wait does not see.
-    private func interruptWait() {
-        duties.insert(.lookAtRefused)
-        passOnLook()
-    }
-
-    /// With the lock held, as long as nobody has looked: has one that waits do so.
-    ///
-    /// Whoever was to look may have come back with something else in hand.
-    func passOnLook() {
-        if duties.contains(.lookAtRefused) && gate.isWaiting { try? state.pointee.wakeUp.kick() }
+    /// With the lock held: where nobody watches what is left to poll(2), has one that waits begin
+    /// anew, and do so.
+    func passOnPoll() {
+        if duties.contains(.pollRefused) && !duties.contains(.blockInPoll) && gate.isWaiting {
+            try? state.pointee.wakeUp.kick()
+        }
     }
 
     /// Forgets `fd` and returns its registration; `sel_unregister` has the manual.

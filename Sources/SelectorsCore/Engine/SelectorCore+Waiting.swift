@@ -114,7 +114,7 @@ extension SelectorCore {
     }
 
     private func refuse(_ error: SystemError) -> Int32 {
-        0 &- LastError.record(explain(error)).code
+        Explanation.refuse(explain(error))
     }
 
     /// The whole of select: with duties, with a deadline, and again after a wait that gave nothing.
@@ -125,7 +125,10 @@ extension SelectorCore {
         into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
-        defer { unlock() }
+        defer {
+            passOnPoll()
+            unlock()
+        }
         let deadline = timeout > 0 ? Deadline(after: timeout) : nil
         var remaining = timeout
         var hasTurn = false
@@ -134,7 +137,6 @@ extension SelectorCore {
             try checkUsable()
             if duties.contains(.wakeUp) {
                 duties.remove(.wakeUp)
-                passOnLook()
                 return 0
             }
             try rebuildIfNeeded()
@@ -143,6 +145,10 @@ extension SelectorCore {
                 // All the time another thread was waiting, and had what was ready.
                 if !hasTurn { return 0 }
                 if let deadline { remaining = deadline.remaining }
+                continue
+            }
+            if duties.isSuperset(of: .changesInPoll) {
+                try evacuate()
                 continue
             }
             let failure = applyChanges()
@@ -199,7 +205,7 @@ extension SelectorCore {
         if duties.isEmpty { return }
         duties.remove(.wakeUp)
         if state.pointee.isNested || gate.isWaiting { applyChangesOrWake() }
-        passOnLook()
+        passOnPoll()
     }
 
     /// How many bytes an event is longer than a report.
@@ -329,15 +335,15 @@ extension SelectorCore {
         into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
-        if !duties.contains(.pollRefused) { duties.remove(.lookAtRefused) }
         if timeout == 0 || duties.contains(.pollRefused) {
             state.pointee.refusedFirst.toggle()
             var count: Int32 = 0
             var failure: SystemError?
             for turn in 0..<2 where count < max {
                 let isRefused = (turn == 0) == state.pointee.refusedFirst
-                if isRefused && !duties.contains(.pollRefused) { continue }
-                if isRefused { duties.remove(.lookAtRefused) }
+                if isRefused && (!duties.contains(.pollRefused) || duties.contains(.blockInPoll)) {
+                    continue
+                }
                 do throws(SystemError) {
                     let (rest, room) = (events + Int(count), max - count)
                     let reports = SelectorCore.place(for: room, in: rest)
@@ -358,13 +364,19 @@ extension SelectorCore {
                 return 0
             }
         }
-        if duties.contains(.pollRefused) { watchRefused() }
+        var pollable: Int32?
+        if duties.contains(.pollRefused) && !duties.contains(.blockInPoll) {
+            watchRefused()
+            if duties.contains(.pollRefused) { pollable = state.pointee.backend.pollable() }
+            if pollable != nil { duties.insert(.blockInPoll) }
+        }
         let reports = SelectorCore.place(for: max, in: events)
         var me = ForeignWaiter(next: state.pointee.foreignWaiters)
         return try withUnsafeMutablePointer(to: &me) { me throws(SystemError) in
             let isForeign = duties.contains(.foreign)
             if isForeign { state.pointee.foreignWaiters = me }
-            let result = wait(into: reports, max: max, timeout: timeout, signals: signals)
+            let result = wait(
+                beside: pollable, into: reports, max: max, timeout: timeout, signals: signals)
             do throws(SystemError) {
                 try gate.endWait()
             } catch {
@@ -373,6 +385,7 @@ extension SelectorCore {
                 throw error
             }
             if isForeign { remove(me) }
+            if pollable != nil { endPoll() }
             passOnEvacuation()
             return deliver(reports, try check(result), to: events)
         }
@@ -382,18 +395,62 @@ extension SelectorCore {
     private func look(
         _ isRefused: Bool, into reports: UnsafeMutablePointer<BackendEvent>, max: Int32
     ) throws(SystemError) -> Int32 {
-        isRefused
-            ? try state.pointee.refused.wait(into: reports, max: max, timeout: 0, signals: nil)
-            : try state.pointee.backend.wait(into: reports, max: max, timeout: 0, signals: nil)
+        guard isRefused else {
+            return try state.pointee.backend.wait(into: reports, max: max, timeout: 0, signals: nil)
+        }
+        do throws(SystemError) {
+            return try state.pointee.refused.wait(into: reports, max: max, timeout: 0, signals: nil)
+        } catch {
+            guard error.code == EINVAL else { throw error }
+            return try lookOneByOne(into: reports, max: max)
+        }
+    }
+
+    /// Looks at the refused ones without poll(2), which takes no more than RLIMIT_NOFILE.
+    private func lookOneByOne(
+        into reports: UnsafeMutablePointer<BackendEvent>, max: Int32
+    ) throws(SystemError) -> Int32 {
+        var count = 0
+        var failure: SystemError?
+        var slot = state.pointee.refused.count - 1
+        while slot >= 0 && count < Int(max) {
+            let fd = state.pointee.refused.number(at: slot)
+            slot -= 1
+            do throws(SystemError) {
+                let mask = try watchRefused(fd)
+                if mask == 0 { continue }
+                reports[count] = BackendEvent(
+                    mask: mask, token: state.pointee.table.token(fd))
+                count += 1
+            } catch {
+                failure = error
+            }
+        }
+        if count == 0, let failure { throw failure }
+        return Int32(count)
+    }
+
+    /// A thread has blocked in poll(2) and is back.
+    private func endPoll() {
+        duties.remove(.blockInPoll)
+        // What poll(2) has found in the backend is to be fetched, even if the time is over.
+        state.pointee.hasSeenWakeUp = true
     }
 
     /// Waits with the lock free, but does not take it again; returns a negative errno value on failure.
+    ///
+    /// With the backend's own descriptor it is poll(2) that waits, for that and for what is refused.
     private func wait(
-        into reports: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
+        beside pollable: Int32?, into reports: UnsafeMutablePointer<BackendEvent>, max: Int32,
+        timeout: Int64,
         signals: UnsafePointer<sigset_t>?
     ) -> Int32 {
         gate.beginWait(attention: !duties.isEmpty)
         do throws(SystemError) {
+            if let pollable {
+                return try state.pointee.refused.wait(
+                    beside: pollable, into: reports, max: max, timeout: timeout, signals: signals)
+            }
             return try state.pointee.backend.wait(
                 into: reports, max: max, timeout: timeout, signals: signals)
         } catch {

@@ -88,14 +88,17 @@ package struct SelectorCore: @unchecked Sendable {
         /// Always: who waits has to be known, for the backend may call back.
         static let foreign = Duties(rawValue: 128)
 
-        /// A select is to look at what poll(2) watches, which a wait that goes on does not see.
-        static let lookAtRefused = Duties(rawValue: 256)
+        /// A thread waits in poll(2) for what it watches and for the backend: until it is back, that
+        /// must not change.
+        static let blockInPoll = Duties(rawValue: 256)
 
-        /// What a call has to look at before it goes on: ``close`` and ``foreign``.
+        /// What a call has to look at before it goes on: ``close``, ``foreign`` and ``blockInPoll``.
         ///
         /// An array of them would be allocated where the code is not optimised.
-        static let looks = Duties(rawValue: 0b1001_0000)
+        static let looks = Duties(rawValue: 0b1_1001_0000)
 
+        /// ``applyChanges`` and ``blockInPoll``.
+        static let changesInPoll = Duties(rawValue: 0b1_0000_0001)
     }
 
     /// A thread that waits, on its stack.
@@ -277,6 +280,7 @@ package struct SelectorCore: @unchecked Sendable {
         let isWhole = gate.reopenAfterFork()
         let isFaceWhole = faceGate.reopenAfterFork()
         duties.formUnion([.leaveToParent, .rebuild])
+        duties.remove(.blockInPoll)
         // Another thread of the parent's was closing it: here nobody goes on with that.
         let isClosing = isWhole && duties.contains(.close)
         if isClosing { duties.remove(.close) }
@@ -372,7 +376,9 @@ package struct SelectorCore: @unchecked Sendable {
     private func makeRoomForChange() throws(SystemError) {
         do throws(SystemError) {
             try checkUsable()
-            if !state.pointee.capabilities.contains(.concurrent) { try evacuate() }
+            if !state.pointee.capabilities.contains(.concurrent) || duties.contains(.blockInPoll) {
+                try evacuate()
+            }
         } catch {
             unlock()
             throw error

@@ -8,11 +8,13 @@ struct WakeUp: ~Copyable {
 
     /// What becomes readable.
     private let descriptor: Atomic<Int32>
+    /// What is written to: the same descriptor, or the other end of a pipe.
+    private let writer: Atomic<Int32>
     private var identity: platform_identity
     /// The number that the parent's descriptor had, in a fork's child; -1: none.
     private(set) var former: Int32 = -1
-    /// Each write is reported once, to one thread, and nothing has to be read.
-    private let isEdge: Bool
+    /// Whether the backend can report each write once.
+    private let canEdge: Bool
     private let state = Atomic<UInt32>(0)
 
     /// The bits and the counter of ``state``.
@@ -30,28 +32,36 @@ struct WakeUp: ~Copyable {
     /// Opens the descriptor, for a backend that reports each write once (`isEdge`), or as long as
     /// nobody reads.
     static func open(isEdge: Bool) throws(SystemError) -> WakeUp {
-        WakeUp(fd: try check(platform_wakeup_open()), isEdge: isEdge)
+        var writer: Int32 = -1
+        let fd = try check(platform_wakeup_open(&writer))
+        return WakeUp(fd: fd, writer: writer, canEdge: isEdge)
     }
 
-    private init(fd: Int32, isEdge: Bool) {
+    private init(fd: Int32, writer: Int32, canEdge: Bool) {
         descriptor = Atomic(fd)
+        self.writer = Atomic(writer)
         identity = platform_identify(fd)
-        self.isEdge = isEdge
+        self.canEdge = canEdge
     }
 
     /// Closes the descriptor, if its number was not given to another file, once no request is under
     /// way any more.
+    @inline(never)
     mutating func close() {
         state.bitwiseOr(State.detached, ordering: .acquiringAndReleasing)
         while state.load(ordering: .acquiring) >= State.writing { platform_nap() }
         closeDescriptor()
     }
 
+    @inline(never)
     private mutating func closeDescriptor() {
         guard fd >= 0 else { return }
-        if isIntact { _ = platform_close(fd) }
+        let other = writer.load(ordering: .relaxed)
+        if other != fd && isOurs(other) { _ = platform_close(other) }
+        if isOurs(fd) { _ = platform_close(fd) }
         former = fd
         descriptor.store(-1, ordering: .relaxed)
+        writer.store(-1, ordering: .relaxed)
     }
 
     /// The descriptor, or -1.
@@ -60,10 +70,24 @@ struct WakeUp: ~Copyable {
     /// What the backend is to watch the descriptor for.
     var mask: UInt32 { isEdge ? PollMask.read | PollMask.edge : PollMask.read }
 
-    /// Whether the number still names the file that was opened here, as far as that can be told.
-    var isIntact: Bool {
-        let fd = fd
-        return fd >= 0 && platform_is_same(fd, identity) != 0
+    /// Whether a descriptor is one of these.
+    func owns(_ number: Int32) -> Bool {
+        number == fd || number == writer.load(ordering: .relaxed)
+    }
+
+    /// Each write is reported once, to one thread, and nothing has to be read.
+    private var isEdge: Bool { canEdge && fd == writer.load(ordering: .relaxed) }
+
+    /// Whether the numbers still name what was opened here, as far as that can be told.
+    private var isIntact: Bool {
+        @inline(never) get {
+            let (fd, writer) = (fd, writer.load(ordering: .relaxed))
+            return isOurs(fd) && (writer == fd || isOurs(writer))
+        }
+    }
+
+    private func isOurs(_ fd: Int32) -> Bool {
+        fd >= 0 && platform_is_same(fd, identity) != 0
     }
 
     /// Asks that a select returns.
@@ -117,11 +141,12 @@ struct WakeUp: ~Copyable {
     ///
     /// - Throws: `EBADF` where somebody has closed the descriptor: another file that has its number is
     ///   not written to.
+    @inline(never)
     func kick() throws(SystemError) {
         // After a fork that has just interrupted this call nobody waits.
         if state.load(ordering: .relaxed) & State.detached != 0 { return }
         guard isIntact else { throw SystemError(EBADF) }
-        try check(platform_wakeup_write(fd))
+        try check(platform_wakeup_write(writer.load(ordering: .relaxed)))
     }
 
     /// Takes note that the descriptor was reported, and tells whether a select is asked to return.
@@ -159,6 +184,7 @@ struct WakeUp: ~Copyable {
     /// In the child of a fork, at once: lets go of the parent's descriptor.
     ///
     /// A request that is pending stays so.
+    @inline(never)
     mutating func detach() {
         _ = change { $0 & State.requested | State.detached }
         closeDescriptor()
@@ -166,9 +192,10 @@ struct WakeUp: ~Copyable {
 
     /// In the child of a fork, with the gate held: takes a new descriptor; ``repeatRequest()`` is to
     /// follow.
-    mutating func attach(_ fd: Int32) {
+    mutating func attach(_ fd: Int32, writer other: Int32) {
         identity = platform_identify(fd)
         descriptor.store(fd, ordering: .relaxed)
+        writer.store(other, ordering: .relaxed)
         state.bitwiseAnd(~State.detached, ordering: .acquiringAndReleasing)
     }
 }

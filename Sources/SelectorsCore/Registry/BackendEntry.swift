@@ -21,6 +21,16 @@ enum BackendMaker {
         case .none: throw SystemError(ENOTSUP)
         }
     }
+
+    /// The system calls that are named where a backend cannot be opened, or cannot wait.
+    var calls: (opening: StaticString, waiting: StaticString) {
+        switch self {
+        case .epoll: ("epoll_create1", "epoll_wait")
+        case .poll: ("", "poll")
+        case .select: ("", "pselect, select")
+        case .plugin, .custom, .none: ("", "")
+        }
+    }
 }
 
 /// What a Swift program gives to make backends of its own.
@@ -84,6 +94,9 @@ struct BackendEntry {
     var capabilities: BackendCapabilities { state.pointee.capabilities }
     var next: BackendEntry? { state.pointee.next }
 
+    /// What is named where it cannot be opened.
+    var openingCall: StaticString { state.pointee.maker.calls.opening }
+
     @inline(never)
     func makeBackend() throws(SystemError) -> Backend {
         try state.pointee.maker.makeBackend()
@@ -127,15 +140,31 @@ struct BackendEntry {
             let breach = LastError.recordBreach(by: name, "probe", result)
             return verdict(on: breach.code, because: nil)
         }
+        var call = openingCall
         do throws(SystemError) {
             let backend = try makeBackend()
             defer { backend.close() }
+            call = state.pointee.maker.calls.waiting
             var event = BackendEvent()
             _ = try backend.wait(into: &event, max: 1, timeout: 0, signals: nil)
             return .available
         } catch {
-            return verdict(on: error.code, because: nil)
+            return verdict(on: error.code, of: call)
         }
+    }
+
+    /// What is wrong with a system call that a backend cannot do without.
+    private func verdict(on code: Int32, of call: StaticString) -> Verdict {
+        guard call.utf8CodeUnitCount > 0, let memory = platform_calloc(1, Words.size) else {
+            return verdict(on: code, because: nil)
+        }
+        defer { free(memory) }
+        let text = memory.bindMemory(to: CChar.self, capacity: Words.size)
+        var words = Words(at: text)
+        words.append(call)
+        words.append(": ")
+        words.append(text: LastError.words(of: code))
+        return verdict(on: code, because: text)
     }
 
     private func verdict(on code: Int32, because reason: UnsafePointer<CChar>?) -> Verdict {

@@ -233,7 +233,8 @@ package struct BackendRegistry {
                 backend: backend, name: entry.name, capabilities: entry.capabilities,
                 since: generation)
         } catch {
-            throw LastError.record(error)
+            throw Explanation.record(
+                error, opening: "eventfd and pipe2, or their watch, were refused")
         }
     }
 
@@ -255,7 +256,7 @@ package struct BackendRegistry {
             do throws(SystemError) {
                 return (entry, try entry.makeBackend())
             } catch {
-                throw LastError.record(error)
+                throw Explanation.record(error, opening: entry.openingCall)
             }
         }
     }

@@ -25,17 +25,10 @@ struct Buffer<Element: BitwiseCopyable>: ~Copyable {
     private mutating func grow(_ count: Int) throws(SystemError) {
         // A quarter more: no number takes more than 40 bytes in the table of registrations.
         let size = max(count, capacity + capacity / 4, 64)
-        // calloc hands out the kernel's zero pages: what is never used costs no memory.
-        guard let fresh = platform_calloc(size, MemoryLayout<Element>.stride) else {
-            throw SystemError(ENOMEM)
-        }
+        let fresh = try moveToMoreRoom(
+            base, MemoryLayout<Element>.stride * capacity, MemoryLayout<Element>.stride * size)
         // SAFETY: all-zero bytes are a value of every C-like type that is stored here.
-        let elements = fresh.bindMemory(to: Element.self, capacity: size)
-        if let base {
-            elements.update(from: base, count: capacity)
-            free(base)
-        }
-        base = elements
+        base = fresh.bindMemory(to: Element.self, capacity: size)
         capacity = size
     }
 
@@ -50,4 +43,20 @@ struct Buffer<Element: BitwiseCopyable>: ~Copyable {
         get { at(index).pointee }
         nonmutating set { at(index).pointee = newValue }
     }
+}
+
+/// Moves `length` bytes to memory of `size` bytes, the rest of them zero, and frees the old.
+///
+/// - Throws: `ENOMEM`, with everything as it was.
+@inline(never)
+private func moveToMoreRoom(
+    _ old: UnsafeMutableRawPointer?, _ length: Int, _ size: Int
+) throws(SystemError) -> UnsafeMutableRawPointer {
+    // calloc hands out the kernel's zero pages: what is never used costs no memory.
+    guard let fresh = platform_calloc(1, size) else { throw SystemError(ENOMEM) }
+    if let old {
+        fresh.copyMemory(from: old, byteCount: length)
+        free(old)
+    }
+    return fresh
 }

@@ -12,7 +12,8 @@ struct Globals: ~Copyable {
 
     /// Where it is; `nil` where there was no memory when the library was loaded.
     ///
-    /// It is the only global variable beside ``LastError``'s keys; all need no code to have a value.
+    /// It is the only global variable beside ``LastError``'s keys and ``ThreadOrder``'s; all need no code to
+    /// have a value.
     nonisolated(unsafe) fileprivate(set) static var shared: UnsafeMutablePointer<Globals>? = nil
     /// Why it was not made.
     nonisolated(unsafe) fileprivate static var failure: Int32 = ENOMEM
@@ -24,6 +25,7 @@ struct Globals: ~Copyable {
     }
 
     fileprivate static func make() {
+        ThreadOrder.find()
         LastError.makeKeys()
         let gateSize = Gate.stateSize
         guard let memory = platform_map(2 * gateSize + MemoryLayout<Globals>.stride) else { return }

@@ -97,6 +97,7 @@ package enum LastError {
 
     /// Keeps words of one's own for an error, and gives the error.
     @inline(never)
+    @discardableResult
     static func record(_ code: Int32, _ write: (inout Words) -> Void) -> SystemError {
         let saved = platform_errno()
         if let memory {
@@ -162,6 +163,13 @@ struct Words: ~Copyable {
             append(bytes[index] < 0x7F ? bytes[index] : UInt8(ascii: "?"))
         }
         append(bytes.count > limit ? "...\"" : "\"")
+    }
+
+    /// Appends the system's own text for an errno value, in parentheses.
+    mutating func append(system code: Int32) {
+        append(" (")
+        append(text: UnsafePointer(strerror(code)))
+        append(")")
     }
 
     mutating func append(_ number: UInt32) {

@@ -6,6 +6,14 @@
 #include "helpers.h"
 
 #include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+/* These facts pass on purpose what the compiler warns of. */
+#if defined __GNUC__ && !defined __clang__
+#pragma GCC diagnostic ignored "-Wnonnull"
+#pragma GCC diagnostic ignored "-Wstringop-overflow"
+#endif
 
 /* The bits that mean something for what is registered. */
 #define KNOWN (SEL_READ_HANGUP | BOTH | SEL_PRIORITY | SEL_EDGE | SEL_ONESHOT | SEL_EXCLUSIVE)
@@ -85,8 +93,44 @@ static void get_refuses_no_room(sel_selector *selector) {
     EQUAL(sel_get_map(selector, NULL, 0), 1);
 }
 
+/* It is refused, with words that tell so. */
+#define TELLS(call, wanted, words)                        \
+    do {                                                  \
+        REFUSED(call, wanted);                            \
+        CHECK(strstr(sel_last_error(), (words)) != NULL); \
+    } while (0)
+
+/* The words name the descriptor or the argument, and what is wrong with it. */
+static void words_tell_the_mistake(sel_selector *selector) {
+    int fd = watch(selector, make_event(), SEL_READ), other = make_event(), closed = make_event();
+    char about_fd[64], about_other[64], about_closed[64];
+    sel_event event;
+    snprintf(about_fd, sizeof about_fd, "descriptor %d is registered already", fd);
+    snprintf(about_other, sizeof about_other, "descriptor %d is not registered", other);
+    snprintf(about_closed, sizeof about_closed, "descriptor %d is not open", closed);
+    CHECK(drop(closed));
+    TELLS(sel_register(selector, fd, SEL_READ, NULL), -EEXIST, about_fd);
+    TELLS(sel_register(selector, closed, SEL_READ, NULL), -EBADF, about_closed);
+    TELLS(sel_register(selector, other, 0, NULL), -EINVAL, "events are empty");
+    TELLS(sel_register(selector, -3, SEL_READ, NULL), -EINVAL, "descriptor -3 is negative");
+    TELLS(sel_modify(selector, other, SEL_READ, NULL), -ENOENT, about_other);
+    TELLS(sel_unregister(selector, other, NULL), -ENOENT, about_other);
+    TELLS(sel_get_key(selector, other, &(sel_key){0}), -ENOENT, about_other);
+    TELLS(sel_get_key(selector, fd, NULL), -EINVAL, "key is NULL");
+    TELLS(sel_get_map(selector, NULL, 1), -EINVAL, "keys is NULL");
+    TELLS(sel_select(selector, NULL, 1, 0), -EINVAL, "events is NULL");
+    TELLS(sel_select(selector, &event, 0, 0), -EINVAL, "max is less than 1");
+    TELLS(sel_select(NULL, &event, 1, 0), -EINVAL, "selector is NULL");
+    TELLS(sel_open(NULL, NULL), -EINVAL, "out is NULL");
+    if (!(test.capabilities & SEL_CAN_EDGE))
+        TELLS(sel_register(selector, other, SEL_READ | SEL_EDGE, NULL), -ENOTSUP, "backend");
+    if (!(test.capabilities & SEL_CAN_FILENO))
+        TELLS(sel_fileno(selector), -ENOTSUP, "backend has no descriptor");
+}
+
 const struct fact arguments_facts[] = {
     FACT_ALONE("a NULL selector is refused", null_selector_is_refused),
+    FACT("words tell the mistake", words_tell_the_mistake),
     FACT("negative descriptors are refused", negative_descriptors_are_refused),
     FACT("register refuses no events and unknown ones",
          register_refuses_no_events_and_unknown_ones),

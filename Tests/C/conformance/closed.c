@@ -4,9 +4,10 @@
  *
  * SPDX-License-Identifier: Apache-2.0
  */
-#include "helpers.h"
+#include "waiters.h"
 
 #include <poll.h>
+#include <sys/epoll.h>
 #include <unistd.h>
 
 /*
@@ -270,6 +271,64 @@ static void modify_after_reuse_waits_for_the_new_file(sel_selector *selector) {
     }
 }
 
+/* An epoll that watches another one, and so on down to a file: as deep as no further one may watch. */
+static int make_deep_epoll(int file) {
+    struct epoll_event events = {.events = EPOLLIN};
+    for (int epoll, watched = file;; watched = epoll) {
+        epoll = own(epoll_create1(0));
+        if (epoll < 0 || epoll_ctl(epoll, EPOLL_CTL_ADD, watched, &events) < 0)
+            return epoll < 0 || errno != ELOOP ? -1 : watched;
+    }
+}
+
+/* Gives a registered number to a file that epoll cannot watch, and makes it invalid before. */
+static bool give_to_deep_epoll(sel_selector *selector, int fd, int file) {
+    int epoll = make_deep_epoll(file);
+    return epoll >= 0 && drop(fd) && sel_modify(selector, fd, BOTH, NULL) == 0 &&
+           sees(selector, fd, BOTH, SEL_INVALID) && sel_modify(selector, fd, SEL_READ, NULL) == 0 &&
+           own(dup2(epoll, fd)) == fd;
+}
+
+static void wait_sees_what_the_backend_cannot_watch(sel_selector *selector) {
+    struct waiter *waiter;
+    int fd = watch(selector, make_event(), SEL_READ);
+    int file = make_event(), other = make_event();
+    CHECK(give_to_deep_epoll(selector, fd, file));
+    CHECK(rests(selector, 20 * MS));
+    CHECK(start_waiter(&waiter, selector));
+    CHECK(put(file));
+    EQUAL(result_of(waiter), 1);
+    CHECK(waiter->event.key.fd == fd && waiter->event.events == SEL_READ);
+    OK(sel_modify(selector, fd, SEL_READ | SEL_ONESHOT, NULL));
+    CHECK(sees(selector, fd, SEL_READ, 0));
+    CHECK(start_waiter(&waiter, selector));
+    OK(sel_register(selector, other, SEL_READ, NULL));
+    CHECK(put(other));
+    EQUAL(result_of(waiter), 1);
+    EQUAL(waiter->event.key.fd, other);
+}
+
+/* One of them waits for it; when that one leaves, another takes its place. */
+static void waiters_see_what_the_backend_cannot_watch(sel_selector *selector) {
+    enum { WAITERS = 3 };
+    struct waiter *waiters[WAITERS];
+    int fd = watch(selector, make_event(), SEL_READ | SEL_ONESHOT), events = 0;
+    int file = make_event(), other = make_event();
+    CHECK(give_to_deep_epoll(selector, fd, file));
+    OK(sel_modify(selector, fd, SEL_READ | SEL_ONESHOT, NULL));
+    CHECK(start_waiters(waiters, WAITERS, selector));
+    for (int back = 1; back < WAITERS; back++) {
+        OK(sel_register(selector, other, SEL_WRITE | SEL_ONESHOT, NULL));
+        CHECK(are_back(waiters, WAITERS, back));
+        OK(sel_unregister(selector, other, NULL));
+    }
+    CHECK(put(file));
+    CHECK(are_back(waiters, WAITERS, WAITERS));
+    for (int i = 0; i < WAITERS; i++)
+        events += result_of(waiters[i]) == 1 && waiters[i]->event.key.fd == fd;
+    EQUAL(events, 1);
+}
+
 /*
  * A number whose file lives on in a duplicate, and which has come back to a file that was left
  * behind under it before; that one is idle.
@@ -309,6 +368,9 @@ const struct fact closed_facts[] = {
          modify_after_reuse_is_about_the_new_file),
     FACT("modify after close and reuse waits for the new file",
          modify_after_reuse_waits_for_the_new_file),
+    FACT("a wait sees what the backend cannot watch", wait_sees_what_the_backend_cannot_watch),
+    FACT("several waits see what the backend cannot watch",
+         waiters_see_what_the_backend_cannot_watch),
     FACT("unregister ends it though a duplicate lives on", ghost_is_silent_after_unregister),
     FACT("a duplicate that lives on hides no other", ghost_hides_no_other),
     FACT("a duplicate comes back to its number", ghost_can_be_registered_again),

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -130,6 +131,31 @@ static void closed_number_comes_back(sel_selector *selector) {
     EQUAL(event.detail, 0);
 }
 
+/* poll(2) takes no descriptor then; where the backend needs it, that is told. */
+static void file_is_ready_below_any_limit(sel_selector *selector) {
+    int fd = watch(selector, make_file(), SEL_READ),
+        closed = watch(selector, make_file(), SEL_READ);
+    const sel_event *event;
+    sel_event events[8];
+    int result;
+    CHECK(drop(closed) && set_limit(0));
+    for (int i = 0; i < 2; i++) {
+        result = sel_select(selector, events, 8, ENOUGH);
+        if (result == -EINVAL && !(test.capabilities & SEL_CAN_CONCURRENT)) {
+            CHECK(strstr(sel_last_error(), "RLIMIT_NOFILE") != NULL);
+            continue;
+        }
+        EQUAL(result, 2);
+        event = find(events, result, fd);
+        CHECK(event != NULL && event->events == SEL_READ && event->detail == 0);
+        event = find(events, result, closed);
+        CHECK(event != NULL && event->detail == SEL_INVALID);
+    }
+    CHECK(setrlimit(RLIMIT_NOFILE, &test.limit) == 0);
+    OK(sel_unregister(selector, closed, NULL));
+    CHECK(sees(selector, fd, SEL_READ, 0));
+}
+
 static void named_file_is_refused(sel_selector *selector) {
     int fd = own(open("/", O_PATH | O_CLOEXEC));
     CHECK(fd >= 0);
@@ -192,7 +218,7 @@ static void what_is_told_once_waits_for_room(sel_selector *selector) {
     ring = make_ring(&pages, size);
     if (ring < 0)
         SKIP("this system has no perf ring to be had");
-    OK(sel_register(selector, ring, SEL_READ, NULL));
+    OK(sel_register(selector, ring, SEL_READ | SEL_PRIORITY, NULL));
     CHECK(look(selector) >= 0); /* the ring may have told something already */
     ready = watch(selector, make_ready_event(), SEL_READ);
     for (int i = 0; i < 3; i++) {
@@ -203,6 +229,7 @@ static void what_is_told_once_waits_for_room(sel_selector *selector) {
             CHECK(event.key.fd == ring || event.key.fd == ready);
         } while (event.key.fd != ring && --tries > 0);
         EQUAL(event.key.fd, ring);
+        EQUAL(event.events, SEL_READ);
     }
     OK(sel_unregister(selector, ring, NULL));
     munmap(pages, size);
@@ -240,6 +267,7 @@ const struct fact files_facts[] = {
     FACT("a number of a file comes to another unnoticed",
          number_of_a_file_comes_to_another_unnoticed),
     FACT("a closed number that comes back ends a wait", closed_number_comes_back),
+    FACT("a file is ready below any limit of descriptors", file_is_ready_below_any_limit),
     FACT("a file that is only named is refused", named_file_is_refused),
     FACT("what a file tells once is delivered", what_is_told_once_is_delivered),
     FACT("what a file tells once waits for room", what_is_told_once_waits_for_room),

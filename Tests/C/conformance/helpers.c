@@ -124,7 +124,7 @@ void fill(int fd) {
         continue;
 }
 
-static bool set_limit(rlim_t limit) {
+bool set_limit(rlim_t limit) {
     return setrlimit(RLIMIT_NOFILE, &(struct rlimit){limit, test.limit.rlim_max}) == 0;
 }
 

@@ -44,6 +44,7 @@ bool take(int fd);
 void fill(int fd);
 
 /* Allows for so many descriptors, or for no more than there are. */
+bool set_limit(rlim_t limit);
 bool raise_limit(rlim_t wanted);
 bool use_up_descriptors(void);
 

@@ -12,6 +12,12 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+/* These facts pass on purpose what the compiler warns of. */
+#if defined __GNUC__ && !defined __clang__
+#pragma GCC diagnostic ignored "-Wnonnull"
+#pragma GCC diagnostic ignored "-Wstringop-overflow"
+#endif
+
 #define CAPABILITIES                                                                            \
     (SEL_CAN_FILENO | SEL_CAN_CONCURRENT | SEL_CAN_EDGE | SEL_CAN_EXCLUSIVE | SEL_CAN_ONESHOT | \
      SEL_CAN_READ_HANGUP)
@@ -108,7 +114,7 @@ static void errors_have_names(void) {
 static void *fail_in_a_thread(void *result) {
     bool empty = *sel_last_error() == '\0';
     bool failed = sel_get_map(NULL, NULL, 0) == -EINVAL;
-    *(bool *)result = empty && failed && strcmp(sel_last_error(), sel_strerror(-EINVAL)) == 0;
+    *(bool *)result = empty && failed && strstr(sel_last_error(), sel_strerror(-EINVAL)) != NULL;
     return NULL;
 }
 
@@ -122,9 +128,9 @@ static void each_thread_has_its_last_error(void) {
     CHECK(pthread_create(&thread, NULL, fail_in_a_thread, &good) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
     CHECK(good);
-    CHECK(strcmp(sel_last_error(), sel_strerror(-ENOENT)) == 0);
+    CHECK(strstr(sel_last_error(), sel_strerror(-ENOENT)) != NULL);
     OK(sel_register(selector, fd, SEL_READ, NULL));
-    CHECK(strcmp(sel_last_error(), sel_strerror(-ENOENT)) == 0);
+    CHECK(strstr(sel_last_error(), sel_strerror(-ENOENT)) != NULL);
     REFUSED(sel_register(selector, fd, SEL_READ, NULL), -EEXIST);
     REFUSED(sel_select(selector, NULL, 0, 0), -EINVAL);
 }

@@ -9,6 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
+/* These facts pass on purpose what the compiler warns of. */
+#if defined __GNUC__ && !defined __clang__
+#pragma GCC diagnostic ignored "-Wnonnull"
+#pragma GCC diagnostic ignored "-Wstringop-overflow"
+#endif
+
 /*
  * Ends a test of select under valgrind: its version 3.19, when a signal comes just before pselect6
  * is entered, enters it again with a pointer of its own, and the call fails with EFAULT.

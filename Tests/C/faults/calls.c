@@ -137,9 +137,10 @@ static bool is_worth_another(const struct before *before, sel_selector *selector
     sel_key keys[MOST_KEYS];
     bool is_about_words = plan->function == CALLOC || plan->function == SETSPECIFIC;
     bool has_words_of_its_own = strcmp(call, "sel_load_plugin") == 0;
-    if (is_about_words && result != -ENOMEM && !*next.sel_last_error()) {
+    if (is_about_words && result != -ENOMEM &&
+        (!*next.sel_last_error() || strcmp(next.sel_last_error(), sel_strerror(result)) == 0)) {
         /*
-         * Another error, and no memory to keep its words. A signal does not come again for them,
+         * Another error, and no memory for its words. A signal does not come again for them,
          * and a selector that was closed is gone.
          */
         snprintf(last_words, WORDS, "%s", sel_strerror(result));
@@ -152,7 +153,7 @@ static bool is_worth_another(const struct before *before, sel_selector *selector
         complain("%s() must not tell %s\n", call, error);
         return false;
     }
-    if (strcmp(next.sel_last_error(), sel_strerror(result)) != 0 && !is_about_words &&
+    if (strstr(next.sel_last_error(), sel_strerror(result)) == NULL && !is_about_words &&
         !has_words_of_its_own)
         complain("%s() tells %s as \"%s\"\n", call, error, next.sel_last_error());
     if (map_of(selector, keys) != before->count || !same_keys(keys, before->keys, before->count))

@@ -30,6 +30,7 @@ enum function {
     SELECT,
     PSELECT,
     EVENTFD,
+    PIPE2,
     DUP3,
     FCNTL_DUPFD,
     FCNTL_GETFL,
@@ -70,7 +71,7 @@ struct plan {
     enum span span;
     int first;                   /* counted from 1 */
     pid_t process;               /* in which the fact began; others are its children */
-    bool is_old;                 /* the system has no epoll_pwait2, ppoll, pselect */
+    bool is_old;                 /* the system has no epoll_pwait2, ppoll, pselect, eventfd */
     atomic_int calls[FUNCTIONS]; /* of each function so far */
     atomic_int failures;         /* that have happened */
     atomic_bool is_over;         /* no more are to */

@@ -16,10 +16,13 @@ static const char *const others[] = {
     "__gmon_start__", "_ITM_deregisterTMCloneTable", "_ITM_registerTMCloneTable",
     /* The leak checker's, where there is one. */
     "__lsan_register_root_region", "__lsan_unregister_root_region",
+    /* The thread sanitizer's. */
+    "__tsan_acquire", "__tsan_release",
     /* Looked at in inject.c. */
     "syscall",
     /* Text. */
-    "memcpy", "memset", "strchr", "strcmp", "strcspn", "strerror", "strlen", "strncmp", "strnlen",
+    "memcpy", "memmove", "memset", "strchr", "strcmp", "strcspn", "strerror", "strlen", "strncmp",
+    "strnlen",
     /* What was there is given back, or looked up. */
     "munmap", "secure_getenv", "dlsym", "dlerror", "clock_gettime", "nanosleep",
     "pthread_getspecific", "pthread_key_delete", "pthread_setcancelstate",

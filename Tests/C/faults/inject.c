@@ -55,6 +55,7 @@ static struct {
     __typeof__(&select) select;
     __typeof__(&pselect) pselect;
     __typeof__(&eventfd) eventfd;
+    __typeof__(&pipe2) pipe2;
     __typeof__(&dup3) dup3;
     __typeof__(&fcntl) fcntl;
     __typeof__(&fstat) fstat;
@@ -123,6 +124,7 @@ static void find_all(void) {
     FIND(select);
     FIND(pselect);
     FIND(eventfd);
+    FIND(pipe2);
     FIND(dup3);
     FIND(fcntl);
     FIND(fstat);
@@ -185,7 +187,8 @@ static bool fails(enum function function, const void *caller) {
     if (!is_library(caller) || plan == NULL)
         return false;
     look_at_waking(function);
-    if (plan->is_old && (function == EPOLL_PWAIT2 || function == PPOLL || function == PSELECT)) {
+    if (plan->is_old && (function == EPOLL_PWAIT2 || function == PPOLL || function == PSELECT ||
+                         function == EVENTFD)) {
         errno = ENOSYS;
         return true;
     }
@@ -347,6 +350,12 @@ int eventfd(unsigned int count, int flags) {
     if (FAILS(EVENTFD))
         return -1;
     return newest_fd = next.eventfd(count, flags);
+}
+
+int pipe2(int ends[2], int flags) {
+    if (FAILS(PIPE2))
+        return -1;
+    return next.pipe2(ends, flags);
 }
 
 int dup3(int old, int new, int flags) {

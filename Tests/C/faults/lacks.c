@@ -223,7 +223,25 @@ static void no_memory_is_told(void) {
         prove_without_memory(names[i]);
 }
 
+static void open_fails(const char *backend, const char *words) {
+    sel_selector *selector;
+    CHECK(sel_open(&selector, backend) < 0);
+    CHECK(strstr(sel_last_error(), words) != NULL);
+}
+
+static void refused_call_is_named(void) {
+    plan_fault(EPOLL_CREATE1, EPERM, FOR_EVER);
+    open_fails("epoll", "epoll_create1");
+    plan_no_fault(true);
+    plan->is_of_fact = true;
+    plan_fault(PIPE2, EPERM, FOR_EVER);
+    open_fails("poll", "pipe2");
+    plan_no_fault(true);
+    CHECK(open_selector("poll") != NULL);
+}
+
 const struct fact memory_facts[] = {
+    FACT_ALONE("a call that is refused for ever is named", refused_call_is_named),
     FACT_ALONE("no memory left", no_memory_is_told),
     END_OF_FACTS,
 };

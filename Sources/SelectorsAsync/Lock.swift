@@ -1,0 +1,25 @@
+import CSelectorsPlatform
+
+/// A mutex of the system, at an address of its own; for sections without a wait.
+///
+/// `Synchronization.Mutex` would do, but the thread sanitizer does not know it.
+struct Lock: ~Copyable, @unchecked Sendable {
+    private let mutex: UnsafeMutablePointer<platform_mutex>
+
+    init() {
+        // SAFETY: `platform_mutex_init` initialises all of it; `deinit` gives it back.
+        mutex = .allocate(capacity: 1)
+        platform_mutex_init(mutex)
+    }
+
+    deinit {
+        platform_mutex_destroy(mutex)
+        mutex.deallocate()
+    }
+
+    @inline(__always)
+    func lock() { platform_mutex_lock(mutex) }
+
+    @inline(__always)
+    func unlock() { platform_mutex_unlock(mutex) }
+}

@@ -1,0 +1,244 @@
+import CSelectorsPlatform
+import Selectors
+
+/// Waits for files: how they begin and end, and what is registered on their behalf.
+///
+/// A wait stands in the table from its beginning to its end. Whoever takes it out, under the lock,
+/// resumes its task, after the lock was given back: so each is resumed once.
+extension SelectorExecutor {
+    /// What can be waited for.
+    private static let known: EventMask = [.read, .write, .priority, .readHangup]
+
+    // MARK: Beginning and end
+
+    /// Begins a wait, or resumes its task at once.
+    func begin(
+        _ file: FileState, _ id: UInt64, _ events: EventMask, _ timeout: Duration?,
+        _ continuation: Continuation
+    ) {
+        let isForeign = !isCurrent
+        let deadline = timeout.map(SelectorExecutor.deadline) ?? .max
+        lock.lock()
+        if let refusal = refusal(file, events, isForeign) {
+            lock.unlock()
+            continuation.resume(returning: refusal)
+            return
+        }
+        let slot = waits.add(
+            Wait(
+                id: id, file: file, events: events, continuation: continuation,
+                deadline: deadline, round: round, isForeign: isForeign, next: file.first))
+        // The thread sleeps until an earlier deadline's end.
+        let isEarliest = isForeign && waits.earliest == slot
+        lock.unlock()
+        if isEarliest { selector.waker.wake() }
+    }
+
+    /// Registers what a new wait is for, or tells what ends that at once.
+    ///
+    /// A task is marked as cancelled before its handler is called, and the handler takes the lock: it
+    /// either finds the wait in the table, or the mark is seen here.
+    private func refusal(
+        _ file: FileState, _ events: EventMask, _ isForeign: Bool
+    ) -> Outcome? {
+        if Task.isCancelled { return .cancelled }
+        if isStopped { return .failed(.closed) }
+        if file.isUnregistered { return .failed(.notRegistered(file.fd)) }
+        if events.isEmpty || !events.isSubset(of: SelectorExecutor.known) {
+            return .failed(.invalidEvents)
+        }
+        if !isForeign && file.mode == .level && file.interest.isSuperset(of: events) { return nil }
+        do throws(SelectorError) {
+            let (others, isAnyForeign) = wanted(file)
+            try watch(file, others.union(events), isForeign || isAnyForeign ? .oneShot : .level)
+            return nil
+        } catch {
+            return .failed(error)
+        }
+    }
+
+    private static func deadline(_ timeout: Duration) -> Int64 {
+        let (end, isOver) = platform_now().addingReportingOverflow(nanoseconds(timeout))
+        // The last nanosecond stands for no deadline.
+        return isOver ? .max - 1 : min(end, .max - 1)
+    }
+
+    /// Ends a wait whose task was cancelled.
+    func cancel(_ file: FileState, _ id: UInt64) {
+        lock.lock()
+        var previous = WaitTable.none
+        var slot = file.first
+        while slot != WaitTable.none && waits[slot].id != id {
+            previous = slot
+            slot = waits[slot].next
+        }
+        // It has not begun, or has ended.
+        guard slot != WaitTable.none else { return lock.unlock() }
+        let wait = waits.remove(slot, after: previous)
+        settle(file)
+        lock.unlock()
+        wait.continuation.resume(returning: .cancelled)
+    }
+
+    /// Ends the waits for a file for good.
+    func unregister(_ file: FileState) {
+        lock.lock()
+        file.isUnregistered = true
+        let ended = takeAll(of: file)
+        forget(file)
+        lock.unlock()
+        for continuation in ended {
+            continuation.resume(returning: .failed(.notRegistered(file.fd)))
+        }
+    }
+
+    /// Ends all waits, and refuses others from now on.
+    func endAllWaits() {
+        lock.lock()
+        isStopped = true
+        var ended: [Continuation] = []
+        for file in waits.files {
+            ended += takeAll(of: file)
+            forget(file)
+        }
+        lock.unlock()
+        for continuation in ended { continuation.resume(returning: .failed(.closed)) }
+    }
+
+    /// Forgets the registration of a handle that is gone, and so has no waits.
+    func drop(_ file: FileState) {
+        lock.lock()
+        forget(file)
+        lock.unlock()
+    }
+
+    private func takeAll(of file: FileState) -> [Continuation] {
+        var ended: [Continuation] = []
+        while file.first != WaitTable.none {
+            ended.append(waits.remove(file.first, after: WaitTable.none).continuation)
+        }
+        return ended
+    }
+
+    // MARK: Around a select
+
+    /// Adapts what is registered to who waits now.
+    ///
+    /// - Returns: The moment on the monotonic clock until which to wait, `Int64.max` for no limit;
+    ///   `nil` once stopped.
+    func prepareSelect() -> Int64? {
+        lock.lock()
+        defer { lock.unlock() }
+        for file in dirty {
+            file.isDirty = false
+            settle(file)
+        }
+        dirty.removeAll(keepingCapacity: true)
+        if isStopped { return nil }
+        round += 1
+        return waits.earliest.map { waits[$0].deadline } ?? .max
+    }
+
+    /// Wakes the tasks whose files are ready or whose time is over.
+    func finishSelect(_ ready: [ReadyEvent<FileState>]) {
+        lock.lock()
+        for event in ready { wake(event.key.data, for: event.events) }
+        if waits.earliest != nil { endOverdue() }
+        lock.unlock()
+        for (continuation, outcome) in woken { continuation.resume(returning: outcome) }
+        woken.removeAll(keepingCapacity: true)
+    }
+
+    private func wake(_ file: FileState, for events: EventMask) {
+        var previous = WaitTable.none
+        var slot = file.first
+        while slot != WaitTable.none {
+            let next = waits[slot].next
+            let matching = waits[slot].events.intersection(events)
+            if matching.isEmpty {
+                previous = slot
+            } else {
+                let wait = waits.remove(slot, after: previous)
+                woken.append((wait.continuation, .ready(matching)))
+            }
+            slot = next
+        }
+        if file.mode == .oneShot {
+            file.isSpent = true
+            // The others are to be told, too.
+            if file.first != WaitTable.none { settle(file) }
+        } else if !file.isDirty {
+            file.isDirty = true
+            dirty.append(file)
+        }
+    }
+
+    /// Ends the waits whose time is over, if the select has looked at their files.
+    private func endOverdue() {
+        let now = platform_now()
+        while let slot = waits.earliest, waits[slot].deadline <= now, waits[slot].round < round {
+            let wait = waits.remove(slot)
+            settle(wait.file)
+            woken.append((wait.continuation, .timeIsOver))
+        }
+    }
+
+    // MARK: Registrations
+
+    /// What all waits for a file want, and whether one of them is a foreign task's.
+    private func wanted(_ file: FileState) -> (EventMask, isAnyForeign: Bool) {
+        var events: EventMask = []
+        var isAnyForeign = false
+        var slot = file.first
+        while slot != WaitTable.none {
+            events.formUnion(waits[slot].events)
+            isAnyForeign = isAnyForeign || waits[slot].isForeign
+            slot = waits[slot].next
+        }
+        return (events, isAnyForeign)
+    }
+
+    /// Makes a registration fit those who wait: without any it is forgotten.
+    private func settle(_ file: FileState) {
+        if file.interest.isEmpty { return }
+        let (events, isAnyForeign) = wanted(file)
+        if events.isEmpty { return forget(file) }
+        let mode: FileState.Mode = isAnyForeign ? .oneShot : .level
+        if events == file.interest && mode == file.mode && !file.isSpent { return }
+        // Less than before, or the same again, which is never refused.
+        try? watch(file, events, mode)
+    }
+
+    private func watch(
+        _ file: FileState, _ events: EventMask, _ mode: FileState.Mode
+    ) throws(SelectorError) {
+        let mask = mode == .oneShot ? events.union(.oneShot) : events
+        if file.interest.isEmpty {
+            try register(file, mask)
+        } else {
+            try selector.modify(file.fd, events: mask, data: file)
+        }
+        (file.interest, file.mode, file.isSpent) = (events, mode, false)
+    }
+
+    private func register(_ file: FileState, _ mask: EventMask) throws(SelectorError) {
+        do throws(SelectorError) {
+            try selector.register(file.fd, events: mask, data: file)
+        } catch .alreadyRegistered {
+            // Of a handle that nobody waits for now, perhaps of a file that was closed, nothing is to
+            // be heard.
+            let owner = try selector.get_key(file.fd).data
+            guard owner.first == WaitTable.none else { throw .alreadyRegistered(file.fd) }
+            forget(owner)
+            try selector.register(file.fd, events: mask, data: file)
+        }
+    }
+
+    private func forget(_ file: FileState) {
+        if file.interest.isEmpty { return }
+        file.interest = []
+        file.isSpent = false
+        // It is registered, and the selector open.
+        _ = try? selector.unregister(file.fd)
+    }
+}

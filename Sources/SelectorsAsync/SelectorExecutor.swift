@@ -1,0 +1,217 @@
+import CSelectorsPlatform
+import Selectors
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// Runs tasks and actors in one thread, which waits for files when there is nothing to run.
+///
+///     let executor = try SelectorExecutor()
+///     Task(executorPreference: executor) {
+///         let file = AsyncFile(socket, on: executor)
+///         _ = try await file.readiness(for: .read)
+///         …
+///         executor.stop()
+///     }
+///     try executor.run()
+///
+/// What ``AsyncFile/readiness(for:timeout:isolation:)`` wakes goes on in the thread that saw the
+/// readiness, with no hop to another one. A child task inherits the preference, an unstructured
+/// `Task { … }` does not. An actor is pinned to it so:
+///
+///     actor Session {
+///         let executor: SelectorExecutor
+///         nonisolated var unownedExecutor: UnownedSerialExecutor {
+///             executor.asUnownedSerialExecutor()
+///         }
+///     }
+///
+/// Jobs are run in the order of their arrival, whatever their priority. None of them may block: all
+/// others would wait. Use one executor for each thread to use several processors.
+///
+/// Any thread may call any method, unless it says otherwise.
+public final class SelectorExecutor: SerialExecutor, TaskExecutor {
+    /// How many jobs run before descriptors are looked at again, and how many more for each that was
+    /// there to begin with: a task takes a few steps until it waits again, most of all in an actor.
+    private static var jobsPerRound: Int { 128 }
+    private static var stepsPerJob: Int { 4 }
+
+    let selector: BaseSelector<FileState>
+    private let jobs = JobQueue()
+    /// The thread that runs the jobs, as `platform_thread` calls it; 0: none.
+    private let runner = Atomic<UInt>(0)
+    /// The job that runs; the running thread's own.
+    @exclusivity(unchecked) private nonisolated(unsafe) var current: Job?
+    /// Whether it has begun, or is about, to wait for files.
+    private let isAsleep = Atomic<Bool>(false)
+
+    let lock = Lock()
+    /// The waits; guarded by ``lock``, like all that follows.
+    @exclusivity(unchecked) nonisolated(unsafe) var waits = WaitTable()
+    /// The registrations that may have to change before the next select.
+    @exclusivity(unchecked) nonisolated(unsafe) var dirty: [FileState] = []
+    /// Counts the selects.
+    @exclusivity(unchecked) nonisolated(unsafe) var round: UInt64 = 0
+    @exclusivity(unchecked) nonisolated(unsafe) var isStopped = false
+
+    /// The waits to be resumed; the running thread's own.
+    @exclusivity(unchecked) nonisolated(unsafe) var woken: [(Continuation, Outcome)] = []
+
+    /// Opens an executor on the backend that a list names.
+    ///
+    /// - Parameter backend: A list as ``BaseSelector/init(backend:)`` takes it; `nil`: that of
+    ///   `SELECTORS_BACKEND`, or the best one.
+    /// - Throws: What ``BaseSelector/init(backend:)`` throws.
+    public init(backend: String? = nil) throws(SelectorError) {
+        selector = try BaseSelector(backend: backend)
+    }
+
+    // MARK: The loop
+
+    /// Runs jobs and waits for files, in the calling thread, until ``stop()``.
+    ///
+    /// Jobs that came before are run first. It returns after `stop` when no job is left. Jobs that
+    /// come later, as of a task that slept, are kept; call `run` again to run them.
+    ///
+    /// - Throws: `.system(EBUSY)` while another thread runs it, `.system(EDEADLK)` from one of its own
+    ///   jobs; what `select` throws, as `ENOMEM`: waits and jobs are kept then, and `run` may be
+    ///   called again.
+    public func run() throws(SelectorError) {
+        let thread = UInt(platform_thread())
+        let (isMine, other) = runner.compareExchange(
+            expected: 0, desired: thread, ordering: .acquiringAndReleasing)
+        if !isMine { throw .system(other == thread ? EDEADLK : EBUSY) }
+        defer { runner.store(0, ordering: .releasing) }
+        var ready: [ReadyEvent<FileState>] = []
+        while true {
+            runJobs()
+            guard let limit = prepareSelect() else {
+                if jobs.isEmpty { return }
+                continue
+            }
+            try select(into: &ready, until: limit)
+            finishSelect(ready)
+        }
+    }
+
+    /// Runs the jobs that are there, and those that they add, up to a limit.
+    private func runJobs() {
+        var left = SelectorExecutor.jobsPerRound + SelectorExecutor.stepsPerJob * jobs.count()
+        while left > 0, let next = jobs.next() {
+            current = next
+            switch next.role {
+            case .task: next.job.runSynchronously(on: asUnownedTaskExecutor())
+            case .serial: next.job.runSynchronously(on: asUnownedSerialExecutor())
+            case .both:
+                next.job.runSynchronously(
+                    isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
+            }
+            left -= 1
+        }
+        current = nil
+    }
+
+    /// Waits for files until a moment on the monotonic clock, or only looks if there are jobs.
+    private func select(
+        into ready: inout [ReadyEvent<FileState>], until end: Int64
+    ) throws(SelectorError) {
+        isAsleep.store(true, ordering: .sequentiallyConsistent)
+        defer { isAsleep.store(false, ordering: .relaxed) }
+        if !jobs.isEmpty || jobs.isMailWaiting {
+            try selector.select(into: &ready, timeout: .zero)
+        } else if end == .max {
+            try selector.select(into: &ready, timeout: nil)
+        } else {
+            try selector.select(into: &ready, timeout: .nanoseconds(end - platform_now()))
+        }
+    }
+
+    /// Ends all waits, and makes ``run()`` return when no job is left.
+    ///
+    /// It is final: waits end with `.closed`, as do all that are begun later. Descriptors stay open. To call it
+    /// again does nothing; before `run` it makes that one return when it has run the jobs that are
+    /// there. Not for a signal handler: it takes a lock.
+    ///
+    /// - Complexity: O(waits).
+    public func stop() {
+        endAllWaits()
+        selector.waker.wake()
+    }
+
+    // MARK: Jobs
+
+    /// Whether the calling thread runs this executor's jobs.
+    @inline(__always)
+    var isCurrent: Bool {
+        runner.load(ordering: .relaxed) == UInt(platform_thread())
+    }
+
+    /// Adds a job of an actor; for the language's own use.
+    ///
+    /// Any thread may call it, also before and after ``run()``.
+    /// - Parameter job: What to run.
+    @_implements(SerialExecutor,enqueue(_:))
+    public func enqueueSerial(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        add(Job(job: job, role: serialRole(of: job)))
+    }
+
+    /// Adds a job of a task that prefers this executor; for the language's own use.
+    ///
+    /// Any thread may call it, also before and after ``run()``.
+    /// - Parameter job: What to run.
+    @_implements(TaskExecutor,enqueue(_:))
+    public func enqueueTask(_ job: consuming ExecutorJob) {
+        add(Job(job: UnownedJob(job), role: .task))
+    }
+
+    /// Adds a job as one of an actor; for the language's own use.
+    ///
+    /// Any thread may call it, also before and after ``run()``.
+    /// - Parameter job: What to run.
+    public func enqueue(_ job: consuming ExecutorJob) {
+        let job = UnownedJob(job)
+        add(Job(job: job, role: serialRole(of: job)))
+    }
+
+    /// Guesses whether a job of an actor is of a task that also prefers this executor.
+    ///
+    /// If the job that runs comes back, its task has another preference than its role says.
+    private func serialRole(of job: UnownedJob) -> Job.Role {
+        guard isCurrent, let current, Job.isSame(current.job, job) else { return .serial }
+        return current.role == .both ? .serial : .both
+    }
+
+    /// Whether the task that calls prefers this executor.
+    var isPreferred: Bool {
+        withUnsafeCurrentTask { $0?.unownedTaskExecutor == asUnownedTaskExecutor() }
+    }
+
+    private func add(_ job: Job) {
+        if isCurrent { return jobs.add(job) }
+        jobs.send(job)
+        if isAsleep.load(ordering: .sequentiallyConsistent) { selector.waker.wake() }
+    }
+
+    /// Gives the reference that an actor's `unownedExecutor` returns.
+    public func asUnownedSerialExecutor() -> UnownedSerialExecutor {
+        UnownedSerialExecutor(ordinary: self)
+    }
+
+    /// Gives the reference that the language keeps of a task's preference.
+    public func asUnownedTaskExecutor() -> UnownedTaskExecutor {
+        UnownedTaskExecutor(ordinary: self)
+    }
+
+    /// Ends the process unless the calling thread runs this executor's jobs; `assumeIsolated` of an
+    /// actor of this executor asks.
+    public func checkIsolated() {
+        precondition(isCurrent, "not in the thread of this executor")
+    }
+}

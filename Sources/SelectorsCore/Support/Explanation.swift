@@ -1,0 +1,69 @@
+import CSelectorsPlatform
+import CSelectors
+
+/// What is wrong with a call, as `sel_last_error` tells it, before the system's own text.
+package enum Explanation {
+    /// Keeps the words of an error, and returns what C returns for it.
+    @inline(never)
+    package static func refuse(_ code: Int32, _ reason: StaticString) -> Int32 {
+        let error = LastError.record(code) { words in
+            words.append(reason)
+            words.append(system: code)
+        }
+        return 0 &- error.code
+    }
+
+    /// Keeps the words of an error of a call about a descriptor, and returns what C returns for it.
+    @inline(never)
+    package static func refuse(_ error: SystemError, descriptor fd: Int32) -> Int32 {
+        guard let reason = reason(error.code, fd) else { return refuse(error) }
+        LastError.record(error.code) { words in
+            words.append(fd < 0 ? "descriptor -" : "descriptor ")
+            words.append(fd.magnitude)
+            words.append(reason)
+            words.append(system: error.code)
+        }
+        return 0 &- error.code
+    }
+
+    /// Keeps the words of an error of any call, and returns what C returns for it.
+    @inline(never)
+    package static func refuse(_ error: SystemError) -> Int32 {
+        switch error.code {
+        case ECANCELED: refuse(ECANCELED, "the selector was closed, or by a fork cut short")
+        case EDEADLK: refuse(EDEADLK, "a function of the selector's own backend has called")
+        case EMFILE: refuse(EMFILE, "RLIMIT_NOFILE allows no further descriptor")
+        case ENFILE: refuse(ENFILE, "/proc/sys/fs/file-max allows no further file")
+        case EBADF: refuse(EBADF, "a descriptor of the selector's own was closed")
+        case EINVAL: refuse(EINVAL, "RLIMIT_NOFILE is below the number of descriptors to wait for")
+        default: 0 &- LastError.record(error).code
+        }
+    }
+
+    /// Keeps the words of an error of `sel_open`, and gives it back.
+    static func record(_ error: SystemError, opening reason: StaticString) -> SystemError {
+        switch error.code {
+        case EMFILE, ENFILE: _ = refuse(error)
+        case ECANCELED, ENOMEM, EPROTO: LastError.record(error)
+        case _ where reason.utf8CodeUnitCount == 0: LastError.record(error)
+        default: _ = refuse(error.code, reason)
+        }
+        return error
+    }
+
+    private static func reason(_ code: Int32, _ fd: Int32) -> StaticString? {
+        switch code {
+        case EINVAL where fd < 0: " is negative"
+        case EINVAL:
+            ": events are empty, unknown or exclude one another, or too many selectors watch it"
+        case ENOTSUP: ": the backend has not all that events ask for, see sel_capabilities()"
+        case EBADF: " is not open, or was opened with O_PATH"
+        case EEXIST: " is registered already, see sel_modify()"
+        case ENOENT: " is not registered"
+        case ELOOP:
+            " is the selector's own, or a selector's that watches it, or too many watch one another"
+        case ENOSPC: ": /proc/sys/fs/epoll/max_user_watches allows no further one"
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,25 @@
+import CSelectorsPlatform
+
+/// Tells ThreadSanitizer, in a program that has it, how this library orders threads: what came before
+/// a call that registers, modifies, unregisters or wakes came before what follows a wait.
+///
+/// It cannot see it by itself where the library is not built with it.
+package enum ThreadOrder {
+    /// Whether there is somebody to tell: found out when the library is loaded, so that a call looks at
+    /// nothing but a variable.
+    nonisolated(unsafe) package private(set) static var isTold = false
+
+    static func find() {
+        if platform_tells_order() != 0 { isTold = true }
+    }
+
+    @inline(never)
+    package static func release(_ selector: OpaquePointer?) {
+        if let selector { platform_release(UnsafeMutableRawPointer(selector)) }
+    }
+
+    @inline(never)
+    package static func acquire(_ selector: OpaquePointer?) {
+        if let selector { platform_acquire(UnsafeMutableRawPointer(selector)) }
+    }
+}
