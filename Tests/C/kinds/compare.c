@@ -236,9 +236,9 @@ static void compare(sel_selector *selector, const struct state *state, int fd, u
             return;
         }
         /* With an edge there may be an event too many, as long as a connection settles. */
-        is_over = i == TRIES || state->change != NULL ||
-                  (looks.polled[0] == looks.polled[1] &&
-                   !(mask & SEL_EDGE && looks.got[1].events != 0));
+        is_over =
+            i == TRIES || state->change != NULL ||
+            (looks.polled[0] == looks.polled[1] && !(mask & SEL_EDGE && looks.got[1].events != 0));
         if (agree(state, mask, &looks, is_blind, is_over))
             return;
     }
