@@ -1,13 +1,6 @@
+import CSelectorsPlatform
 import Selectors
 import Synchronization
-
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#elseif canImport(Darwin)
-    import Darwin
-#endif
 
 /// A file object for which tasks can wait.
 ///
@@ -28,8 +21,8 @@ public final class AsyncFile<File: FileObject>: Sendable {
     public let file: File
     /// The executor whose selector watches the file.
     public let executor: SelectorExecutor
-    private let state: FileState
-    private let lastID = Atomic<UInt64>(0)
+    fileprivate let state: FileState
+    private let lastID = Atomic<UInt64>(FileState.ownerID)
 
     /// Makes a handle; nothing is registered yet, and nothing can fail.
     ///
@@ -43,9 +36,7 @@ public final class AsyncFile<File: FileObject>: Sendable {
         state = FileState(file.fileDescriptor)
     }
 
-    deinit {
-        executor.drop(state)
-    }
+    deinit { executor.drop(state) }
 
     /// Waits until the file is ready for one of some events, or the time is over.
     ///
@@ -58,7 +49,6 @@ public final class AsyncFile<File: FileObject>: Sendable {
     ///   - events: One or more of `.read`, `.write`, `.priority` and `.readHangup`.
     ///   - timeout: `nil`: no limit; zero or less: one look; else it waits at least that long, up to
     ///     2⁶³ − 1 ns.
-    ///   - isolation: The caller's actor; leave it out.
     /// - Returns: What the file is ready for, a subset of `events`; `[]`: the time is over. Another
     ///   task may be quicker: go on waiting when the system says `EAGAIN`.
     /// - Throws: `CancellationError` when the task is cancelled, before or during the wait; the file is
@@ -70,49 +60,47 @@ public final class AsyncFile<File: FileObject>: Sendable {
     /// - Complexity: O(log n) with a timeout, where n tasks wait with one; else O(1). Once warm, a
     ///   task of the executor that waits again before the next select makes no system call and
     ///   allocates nothing.
-    public func readiness(
-        for events: EventMask, timeout: Duration? = nil,
-        isolation: isolated (any Actor)? = #isolation
+    nonisolated(nonsending) public func readiness(
+        for events: EventMask, timeout: Duration? = nil
     ) async throws -> EventMask {
-        let outcome: Outcome
-        if isolation != nil && executor.isCurrent && !executor.isPreferred {
-            // A continuation is resumed in the task's preferred executor, and only then in the actor's:
-            // without a preference that is another thread.
-            outcome = await withTaskExecutorPreference(executor) {
-                _ = isolation
-                return await wait(events, timeout, isolation)
+        // A continuation is resumed in the task's preferred executor, and only then in the actor's:
+        // without a preference that is another thread.
+        if executor.runsWithoutPreference {
+            return try await withTaskExecutorPreference(executor) {
+                try await waitUntilCancelled(events, timeout)
             }
-        } else {
-            outcome = await wait(events, timeout, isolation)
         }
-        switch outcome {
-        case .ready(let events): return events
-        case .timeIsOver: return []
-        case .cancelled: throw CancellationError()
-        case .failed(let error): throw error
+        return try await waitUntilCancelled(events, timeout)
+    }
+
+    @inline(__always)
+    nonisolated(nonsending) private func waitUntilCancelled(
+        _ events: EventMask, _ timeout: Duration?
+    ) async throws -> EventMask {
+        if state.owner == currentTask() {
+            return try await wait(FileState.ownerID, events, timeout)
+        }
+        let id = lastID.wrappingAdd(1, ordering: .relaxed).newValue
+        return try await withTaskCancellationHandler {
+            try await wait(id, events, timeout)
+        } onCancel: {
+            executor.cancel(state, id)
         }
     }
 
     @inline(__always)
-    private func wait(
-        _ events: EventMask, _ timeout: Duration?, _ isolation: isolated (any Actor)?
-    ) async -> Outcome {
-        let id = lastID.wrappingAdd(1, ordering: .relaxed).newValue
-        return await withTaskCancellationHandler {
-            // Without it the body would leave the caller's executor.
-            _ = isolation
-            #if DEBUG
-                return await withCheckedContinuation(isolation: isolation) {
-                    executor.begin(state, id, events, timeout, $0)
-                }
-            #else
-                return await withUnsafeContinuation(isolation: isolation) {
-                    executor.begin(state, id, events, timeout, $0)
-                }
-            #endif
-        } onCancel: {
-            executor.cancel(state, id)
-        }
+    nonisolated(nonsending) private func wait(
+        _ id: UInt64, _ events: EventMask, _ timeout: Duration?
+    ) async throws -> EventMask {
+        #if DEBUG
+            try await withCheckedThrowingContinuation {
+                executor.begin(state, id, events, timeout, $0)
+            }
+        #else
+            try await withUnsafeThrowingContinuation {
+                executor.begin(state, id, events, timeout, $0)
+            }
+        #endif
     }
 
     /// Calls a function of the system until it does not fail for want of readiness, and waits before
@@ -121,29 +109,27 @@ public final class AsyncFile<File: FileObject>: Sendable {
     ///     let count = try await file.retry(for: .read) { read($0, &buffer, buffer.count) }
     ///
     /// It tries first, so that it does not suspend where that succeeds: a task with a very busy peer
-    /// has to give way to others by itself (``readiness(for:timeout:isolation:)``, `Task.yield()`).
+    /// has to give way to others by itself (``readiness(for:timeout:)``, `Task.yield()`).
     ///
     /// - Parameters:
     ///   - events: What to wait for after `EAGAIN` (`EWOULDBLOCK`). After `EINTR` it tries again at
     ///     once.
-    ///   - timeout: How long each wait may take; see ``readiness(for:timeout:isolation:)``.
-    ///   - isolation: The caller's actor; leave it out.
+    ///   - timeout: How long each wait may take; see ``readiness(for:timeout:)``.
     ///   - call: Gets the descriptor; returns a negative number and leaves the cause in `errno` when
     ///     it fails.
     /// - Returns: What the call has returned, zero or more.
     /// - Throws: `.system(ETIMEDOUT)` when the time is over, `.system` with the `errno` of the call,
-    ///   and what ``readiness(for:timeout:isolation:)`` throws.
-    public func retry(
-        for events: EventMask, timeout: Duration? = nil,
-        isolation: isolated (any Actor)? = #isolation, _ call: (Int32) -> Int
+    ///   and what ``readiness(for:timeout:)`` throws.
+    nonisolated(nonsending) public func retry(
+        for events: EventMask, timeout: Duration? = nil, _ call: (Int32) -> Int
     ) async throws -> Int {
         while true {
             let result = call(state.fd)
             if result >= 0 { return result }
-            let code = errno
+            let code = platform_errno()
             if code == EINTR { continue }
             guard code == EAGAIN || code == EWOULDBLOCK else { throw SelectorError.system(code) }
-            if try await readiness(for: events, timeout: timeout, isolation: isolation).isEmpty {
+            if try await readiness(for: events, timeout: timeout).isEmpty {
                 throw SelectorError.system(ETIMEDOUT)
             }
         }
@@ -155,7 +141,43 @@ public final class AsyncFile<File: FileObject>: Sendable {
     /// its number is free for another handle. To call it again does nothing.
     ///
     /// - Complexity: O(waits for this file).
-    public func unregister() {
-        executor.unregister(state)
+    public func unregister() { executor.unregister(state) }
+}
+
+/// Makes a handle for the time of a body, and unregisters it at the end.
+///
+///     try await withAsyncFile(client, on: executor) { file in
+///         while try await file.readiness(for: .read) != [] { … }
+///     }
+///
+/// Cancellation of the calling task ends its waits as it does those of any handle. It is provided for
+/// once here, not once a wait, which makes the waits of this task cheaper than those through
+/// ``AsyncFile/init(_:on:)``. Other tasks may use the handle meanwhile.
+///
+/// The file is not closed.
+///
+/// - Parameters:
+///   - file: What to wait for.
+///   - executor: What waits for it. It has to run, in whichever thread.
+///   - body: Gets the handle, whose waits end with `.notRegistered` after the body.
+/// - Returns: What the body returns.
+/// - Throws: What the body throws.
+nonisolated(nonsending) public func withAsyncFile<File: FileObject, Result>(
+    _ file: File, on executor: SelectorExecutor,
+    _ body: nonisolated(nonsending) (AsyncFile<File>) async throws -> Result
+) async rethrows -> Result {
+    let file = AsyncFile(file, on: executor)
+    file.state.owner = currentTask()
+    defer { file.unregister() }
+    return try await withTaskCancellationHandler {
+        try await body(file)
+    } onCancel: {
+        executor.cancel(file.state, FileState.ownerID)
     }
+}
+
+/// What no other task is called while this one lives; `nil` outside tasks.
+private func currentTask() -> UInt? {
+    // SAFETY: a task is a pointer, and nothing else.
+    withUnsafeCurrentTask { $0.map { unsafeBitCast($0, to: UInt.self) } }
 }

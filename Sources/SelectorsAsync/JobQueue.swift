@@ -16,10 +16,10 @@ struct Job {
     let job: UnownedJob
     let role: Role
 
-    /// Whether two jobs are steps of one task.
-    static func isSame(_ one: UnownedJob, _ other: UnownedJob) -> Bool {
+    /// Whether another job is a step of the same task.
+    func isStep(ofTaskOf other: UnownedJob) -> Bool {
         // SAFETY: an unowned job is a pointer, and nothing else.
-        unsafeBitCast(one, to: UInt.self) == unsafeBitCast(other, to: UInt.self)
+        unsafeBitCast(job, to: UInt.self) == unsafeBitCast(other, to: UInt.self)
     }
 }
 
@@ -32,6 +32,8 @@ final class JobQueue: Sendable {
     /// The jobs that the running thread works on.
     @exclusivity(unchecked) private nonisolated(unsafe) var turn: [Job] = []
     @exclusivity(unchecked) private nonisolated(unsafe) var position = 0
+    /// How many jobs were taken; the running thread's own, for tests.
+    @exclusivity(unchecked) private(set) nonisolated(unsafe) var taken = 0
 
     private let lock = Lock()
     /// Jobs that other threads sent, guarded by ``lock``.
@@ -40,9 +42,7 @@ final class JobQueue: Sendable {
 
     /// Adds a job, in the running thread.
     @inline(__always)
-    func add(_ job: Job) {
-        fresh.append(job)
-    }
+    func add(_ job: Job) { fresh.append(job) }
 
     /// Adds a job from any other thread.
     func send(_ job: Job) {
@@ -54,14 +54,9 @@ final class JobQueue: Sendable {
         lock.unlock()
     }
 
-    /// Whether there is mail; in the running thread, after it has said that it is going to sleep.
-    var isMailWaiting: Bool {
-        hasMail.load(ordering: .sequentiallyConsistent)
-    }
-
-    /// Whether the running thread has nothing to do.
+    /// Whether the running thread has nothing to do: also after it has said that it is going to sleep.
     var isEmpty: Bool {
-        position == turn.count && fresh.isEmpty && !hasMail.load(ordering: .acquiring)
+        position == turn.count && fresh.isEmpty && !hasMail.load(ordering: .sequentiallyConsistent)
     }
 
     /// How many jobs are there now, those from other threads included.
@@ -80,6 +75,7 @@ final class JobQueue: Sendable {
             swap(&turn, &fresh)
         }
         position += 1
+        taken += 1
         return turn[position - 1]
     }
 

@@ -19,10 +19,11 @@ extension SelectorExecutor {
         let isForeign = !isCurrent
         let deadline = timeout.map(SelectorExecutor.deadline) ?? .max
         lock.lock()
-        if let refusal = refusal(file, events, isForeign) {
+        do {
+            try register(file, id, events, isForeign)
+        } catch {
             lock.unlock()
-            continuation.resume(returning: refusal)
-            return
+            return continuation.resume(throwing: error)
         }
         let slot = waits.add(
             Wait(
@@ -34,27 +35,23 @@ extension SelectorExecutor {
         if isEarliest { selector.waker.wake() }
     }
 
-    /// Registers what a new wait is for, or tells what ends that at once.
+    /// Registers what a new wait is for, or throws what ends that at once.
     ///
     /// A task is marked as cancelled before its handler is called, and the handler takes the lock: it
     /// either finds the wait in the table, or the mark is seen here.
-    private func refusal(
-        _ file: FileState, _ events: EventMask, _ isForeign: Bool
-    ) -> Outcome? {
-        if Task.isCancelled { return .cancelled }
-        if isStopped { return .failed(.closed) }
-        if file.isUnregistered { return .failed(.notRegistered(file.fd)) }
+    private func register(
+        _ file: FileState, _ id: UInt64, _ events: EventMask, _ isForeign: Bool
+    ) throws {
+        let isCancelled = id == FileState.ownerID ? file.isOwnerCancelled : Task.isCancelled
+        if isCancelled { throw CancellationError() }
+        if isStopped { throw SelectorError.closed }
+        if file.isUnregistered { throw SelectorError.notRegistered(file.fd) }
         if events.isEmpty || !events.isSubset(of: SelectorExecutor.known) {
-            return .failed(.invalidEvents)
+            throw SelectorError.invalidEvents
         }
-        if !isForeign && file.mode == .level && file.interest.isSuperset(of: events) { return nil }
-        do throws(SelectorError) {
-            let (others, isAnyForeign) = wanted(file)
-            try watch(file, others.union(events), isForeign || isAnyForeign ? .oneShot : .level)
-            return nil
-        } catch {
-            return .failed(error)
-        }
+        if !isForeign && !file.isOneShot && file.interest.isSuperset(of: events) { return }
+        let (others, isAnyForeign) = wanted(file)
+        try watch(file, others.union(events), isOneShot: isForeign || isAnyForeign)
     }
 
     private static func deadline(_ timeout: Duration) -> Int64 {
@@ -66,18 +63,15 @@ extension SelectorExecutor {
     /// Ends a wait whose task was cancelled.
     func cancel(_ file: FileState, _ id: UInt64) {
         lock.lock()
-        var previous = WaitTable.none
+        if id == FileState.ownerID { file.isOwnerCancelled = true }
         var slot = file.first
-        while slot != WaitTable.none && waits[slot].id != id {
-            previous = slot
-            slot = waits[slot].next
-        }
+        while slot != WaitTable.none && waits[slot].id != id { slot = waits[slot].next }
         // It has not begun, or has ended.
         guard slot != WaitTable.none else { return lock.unlock() }
-        let wait = waits.remove(slot, after: previous)
+        let wait = waits.remove(slot)
         settle(file)
         lock.unlock()
-        wait.continuation.resume(returning: .cancelled)
+        wait.continuation.resume(throwing: CancellationError())
     }
 
     /// Ends the waits for a file for good.
@@ -85,39 +79,27 @@ extension SelectorExecutor {
         lock.lock()
         file.isUnregistered = true
         let ended = takeAll(of: file)
-        forget(file)
         lock.unlock()
-        for continuation in ended {
-            continuation.resume(returning: .failed(.notRegistered(file.fd)))
-        }
+        for wait in ended { wait.resume(throwing: SelectorError.notRegistered(file.fd)) }
     }
 
-    /// Ends all waits, and refuses others from now on.
-    func endAllWaits() {
-        lock.lock()
-        isStopped = true
+    /// Takes the waits for a file, and its registration.
+    func takeAll(of file: FileState) -> [Continuation] {
         var ended: [Continuation] = []
-        for file in waits.files {
-            ended += takeAll(of: file)
-            forget(file)
+        while file.first != WaitTable.none {
+            ended.append(waits.remove(file.first).continuation)
         }
-        lock.unlock()
-        for continuation in ended { continuation.resume(returning: .failed(.closed)) }
+        forget(file)
+        return ended
     }
 
     /// Forgets the registration of a handle that is gone, and so has no waits.
     func drop(_ file: FileState) {
         lock.lock()
+        // A select may just have returned it.
+        if isSelecting && !file.interest.isEmpty { dropped.append(file) }
         forget(file)
         lock.unlock()
-    }
-
-    private func takeAll(of file: FileState) -> [Continuation] {
-        var ended: [Continuation] = []
-        while file.first != WaitTable.none {
-            ended.append(waits.remove(file.first, after: WaitTable.none).continuation)
-        }
-        return ended
     }
 
     // MARK: Around a select
@@ -136,34 +118,35 @@ extension SelectorExecutor {
         dirty.removeAll(keepingCapacity: true)
         if isStopped { return nil }
         round += 1
+        isSelecting = true
         return waits.earliest.map { waits[$0].deadline } ?? .max
     }
 
     /// Wakes the tasks whose files are ready or whose time is over.
-    func finishSelect(_ ready: [ReadyEvent<FileState>]) {
+    func finishSelect(_ ready: [ReadyEvent<Unmanaged<FileState>>]) {
         lock.lock()
-        for event in ready { wake(event.key.data, for: event.events) }
+        for event in ready {
+            event.key.data._withUnsafeGuaranteedRef { wake($0, for: event.events) }
+        }
         if waits.earliest != nil { endOverdue() }
+        isSelecting = false
+        dropped.removeAll()
         lock.unlock()
-        for (continuation, outcome) in woken { continuation.resume(returning: outcome) }
+        for (continuation, events) in woken { continuation.resume(returning: events) }
         woken.removeAll(keepingCapacity: true)
     }
 
     private func wake(_ file: FileState, for events: EventMask) {
-        var previous = WaitTable.none
         var slot = file.first
         while slot != WaitTable.none {
             let next = waits[slot].next
             let matching = waits[slot].events.intersection(events)
-            if matching.isEmpty {
-                previous = slot
-            } else {
-                let wait = waits.remove(slot, after: previous)
-                woken.append((wait.continuation, .ready(matching)))
+            if !matching.isEmpty {
+                woken.append((waits.remove(slot).continuation, matching))
             }
             slot = next
         }
-        if file.mode == .oneShot {
+        if file.isOneShot {
             file.isSpent = true
             // The others are to be told, too.
             if file.first != WaitTable.none { settle(file) }
@@ -179,7 +162,7 @@ extension SelectorExecutor {
         while let slot = waits.earliest, waits[slot].deadline <= now, waits[slot].round < round {
             let wait = waits.remove(slot)
             settle(wait.file)
-            woken.append((wait.continuation, .timeIsOver))
+            woken.append((wait.continuation, []))
         }
     }
 
@@ -203,35 +186,31 @@ extension SelectorExecutor {
         if file.interest.isEmpty { return }
         let (events, isAnyForeign) = wanted(file)
         if events.isEmpty { return forget(file) }
-        let mode: FileState.Mode = isAnyForeign ? .oneShot : .level
-        if events == file.interest && mode == file.mode && !file.isSpent { return }
+        if events == file.interest && isAnyForeign == file.isOneShot && !file.isSpent { return }
         // Less than before, or the same again, which is never refused.
-        try? watch(file, events, mode)
+        try? watch(file, events, isOneShot: isAnyForeign)
     }
 
     private func watch(
-        _ file: FileState, _ events: EventMask, _ mode: FileState.Mode
+        _ file: FileState, _ events: EventMask, isOneShot: Bool
     ) throws(SelectorError) {
-        let mask = mode == .oneShot ? events.union(.oneShot) : events
-        if file.interest.isEmpty {
-            try register(file, mask)
-        } else {
-            try selector.modify(file.fd, events: mask, data: file)
-        }
-        (file.interest, file.mode, file.isSpent) = (events, mode, false)
-    }
-
-    private func register(_ file: FileState, _ mask: EventMask) throws(SelectorError) {
+        let mask = isOneShot ? events.union(.oneShot) : events
+        let data = Unmanaged.passUnretained(file)
         do throws(SelectorError) {
-            try selector.register(file.fd, events: mask, data: file)
+            if file.interest.isEmpty {
+                try selector.register(file.fd, events: mask, data: data)
+            } else {
+                try selector.modify(file.fd, events: mask, data: data)
+            }
         } catch .alreadyRegistered {
             // Of a handle that nobody waits for now, perhaps of a file that was closed, nothing is to
             // be heard.
-            let owner = try selector.get_key(file.fd).data
+            let owner = try selector.get_key(file.fd).data.takeUnretainedValue()
             guard owner.first == WaitTable.none else { throw .alreadyRegistered(file.fd) }
             forget(owner)
-            try selector.register(file.fd, events: mask, data: file)
+            try selector.register(file.fd, events: mask, data: data)
         }
+        (file.interest, file.isOneShot, file.isSpent) = (events, isOneShot, false)
     }
 
     private func forget(_ file: FileState) {

@@ -2,14 +2,6 @@ import CSelectorsPlatform
 import Selectors
 import Synchronization
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#elseif canImport(Darwin)
-    import Darwin
-#endif
-
 /// Runs tasks and actors in one thread, which waits for files when there is nothing to run.
 ///
 ///     let executor = try SelectorExecutor()
@@ -42,8 +34,9 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
     private static var jobsPerRound: Int { 128 }
     private static var stepsPerJob: Int { 4 }
 
-    let selector: BaseSelector<FileState>
-    private let jobs = JobQueue()
+    /// What is registered is alive: a handle that goes is dropped first.
+    let selector: BaseSelector<Unmanaged<FileState>>
+    let jobs = JobQueue()
     /// The thread that runs the jobs, as `platform_thread` calls it; 0: none.
     private let runner = Atomic<UInt>(0)
     /// The job that runs; the running thread's own.
@@ -56,12 +49,16 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
     @exclusivity(unchecked) nonisolated(unsafe) var waits = WaitTable()
     /// The registrations that may have to change before the next select.
     @exclusivity(unchecked) nonisolated(unsafe) var dirty: [FileState] = []
+    /// Whether a select runs, or what it has returned is yet to be looked at.
+    @exclusivity(unchecked) nonisolated(unsafe) var isSelecting = false
+    /// The files whose handles have gone meanwhile.
+    @exclusivity(unchecked) nonisolated(unsafe) var dropped: [FileState] = []
     /// Counts the selects.
     @exclusivity(unchecked) nonisolated(unsafe) var round: UInt64 = 0
     @exclusivity(unchecked) nonisolated(unsafe) var isStopped = false
 
     /// The waits to be resumed; the running thread's own.
-    @exclusivity(unchecked) nonisolated(unsafe) var woken: [(Continuation, Outcome)] = []
+    @exclusivity(unchecked) nonisolated(unsafe) var woken: [(Continuation, EventMask)] = []
 
     /// Opens an executor on the backend that a list names.
     ///
@@ -88,7 +85,7 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
             expected: 0, desired: thread, ordering: .acquiringAndReleasing)
         if !isMine { throw .system(other == thread ? EDEADLK : EBUSY) }
         defer { runner.store(0, ordering: .releasing) }
-        var ready: [ReadyEvent<FileState>] = []
+        var ready: [ReadyEvent<Unmanaged<FileState>>] = []
         while true {
             runJobs()
             guard let limit = prepareSelect() else {
@@ -119,11 +116,11 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
 
     /// Waits for files until a moment on the monotonic clock, or only looks if there are jobs.
     private func select(
-        into ready: inout [ReadyEvent<FileState>], until end: Int64
+        into ready: inout [ReadyEvent<Unmanaged<FileState>>], until end: Int64
     ) throws(SelectorError) {
         isAsleep.store(true, ordering: .sequentiallyConsistent)
         defer { isAsleep.store(false, ordering: .relaxed) }
-        if !jobs.isEmpty || jobs.isMailWaiting {
+        if !jobs.isEmpty {
             try selector.select(into: &ready, timeout: .zero)
         } else if end == .max {
             try selector.select(into: &ready, timeout: nil)
@@ -140,7 +137,11 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
     ///
     /// - Complexity: O(waits).
     public func stop() {
-        endAllWaits()
+        lock.lock()
+        isStopped = true
+        let ended = waits.files.flatMap(takeAll)
+        lock.unlock()
+        for wait in ended { wait.resume(throwing: SelectorError.closed) }
         selector.waker.wake()
     }
 
@@ -148,16 +149,13 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
 
     /// Whether the calling thread runs this executor's jobs.
     @inline(__always)
-    var isCurrent: Bool {
-        runner.load(ordering: .relaxed) == UInt(platform_thread())
-    }
+    var isCurrent: Bool { runner.load(ordering: .relaxed) == UInt(platform_thread()) }
 
     /// Adds a job of an actor; for the language's own use.
     ///
     /// Any thread may call it, also before and after ``run()``.
     /// - Parameter job: What to run.
-    @_implements(SerialExecutor,enqueue(_:))
-    public func enqueueSerial(_ job: consuming ExecutorJob) {
+    public func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         add(Job(job: job, role: serialRole(of: job)))
     }
@@ -171,26 +169,19 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
         add(Job(job: UnownedJob(job), role: .task))
     }
 
-    /// Adds a job as one of an actor; for the language's own use.
-    ///
-    /// Any thread may call it, also before and after ``run()``.
-    /// - Parameter job: What to run.
-    public func enqueue(_ job: consuming ExecutorJob) {
-        let job = UnownedJob(job)
-        add(Job(job: job, role: serialRole(of: job)))
-    }
-
     /// Guesses whether a job of an actor is of a task that also prefers this executor.
     ///
     /// If the job that runs comes back, its task has another preference than its role says.
     private func serialRole(of job: UnownedJob) -> Job.Role {
-        guard isCurrent, let current, Job.isSame(current.job, job) else { return .serial }
+        guard isCurrent, let current, current.isStep(ofTaskOf: job) else { return .serial }
         return current.role == .both ? .serial : .both
     }
 
-    /// Whether the task that calls prefers this executor.
-    var isPreferred: Bool {
-        withUnsafeCurrentTask { $0?.unownedTaskExecutor == asUnownedTaskExecutor() }
+    /// Whether the task that calls runs here for its actor alone, and does not prefer this executor.
+    @inline(__always)
+    var runsWithoutPreference: Bool {
+        isCurrent && current?.role != .task
+            && withUnsafeCurrentTask { $0?.unownedTaskExecutor != asUnownedTaskExecutor() }
     }
 
     private func add(_ job: Job) {
@@ -199,19 +190,7 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
         if isAsleep.load(ordering: .sequentiallyConsistent) { selector.waker.wake() }
     }
 
-    /// Gives the reference that an actor's `unownedExecutor` returns.
-    public func asUnownedSerialExecutor() -> UnownedSerialExecutor {
-        UnownedSerialExecutor(ordinary: self)
-    }
-
-    /// Gives the reference that the language keeps of a task's preference.
-    public func asUnownedTaskExecutor() -> UnownedTaskExecutor {
-        UnownedTaskExecutor(ordinary: self)
-    }
-
     /// Ends the process unless the calling thread runs this executor's jobs; `assumeIsolated` of an
     /// actor of this executor asks.
-    public func checkIsolated() {
-        precondition(isCurrent, "not in the thread of this executor")
-    }
+    public func checkIsolated() { precondition(isCurrent, "not in the thread of this executor") }
 }

@@ -1,18 +1,10 @@
 import Selectors
 
-/// How a wait ends.
-enum Outcome: Sendable {
-    case ready(EventMask)
-    case timeIsOver
-    case cancelled
-    case failed(SelectorError)
-}
-
 #if DEBUG
     /// It tells of one that is resumed twice or never.
-    typealias Continuation = CheckedContinuation<Outcome, Never>
+    typealias Continuation = CheckedContinuation<EventMask, any Error>
 #else
-    typealias Continuation = UnsafeContinuation<Outcome, Never>
+    typealias Continuation = UnsafeContinuation<EventMask, any Error>
 #endif
 
 /// A task that waits for a file.
@@ -31,34 +23,34 @@ struct Wait {
     let isForeign: Bool
     /// The next wait for the same file, or ``WaitTable/none``.
     var next: Int32
-    /// Where it stands among the deadlines, or ``WaitTable/none``.
-    var place = WaitTable.none
+    /// Where it stands among the deadlines.
+    var place = 0
 }
 
 /// What an executor has on file about an ``AsyncFile``, under the executor's lock.
 final class FileState: @unchecked Sendable {
-    enum Mode {
-        /// Level-triggered, for tasks that run in the executor's thread.
-        case level
-        /// Reported once, for tasks that run elsewhere.
-        case oneShot
-    }
+    /// What the waits of its owner are called.
+    static let ownerID: UInt64 = 0
 
     let fd: Int32
     /// What it is registered for; empty: it is not registered.
     var interest: EventMask = []
-    var mode = Mode.level
+    /// Whether it is reported once, for tasks that run elsewhere; else level-triggered, for tasks of the
+    /// executor's thread.
+    var isOneShot = false
     /// Whether the one-shot registration has reported.
     var isSpent = false
     /// Whether it is in the executor's list of registrations to look at before the next select.
     var isDirty = false
     var isUnregistered = false
+    /// The task whose waits end by the handler of ``withAsyncFile(_:on:_:)``; set once, before others
+    /// know of the handle.
+    var owner: UInt?
+    var isOwnerCancelled = false
     /// The first of its waits, or ``WaitTable/none``.
     var first = WaitTable.none
 
-    init(_ fd: Int32) {
-        self.fd = fd
-    }
+    init(_ fd: Int32) { self.fd = fd }
 }
 
 /// The waits of an executor, each with a slot of its own, and a heap of their deadlines.
@@ -70,7 +62,7 @@ struct WaitTable: ~Copyable {
 
     private var slots: [Wait?] = []
     private var free: [Int32] = []
-    /// The slots with a deadline; each is not earlier than that at half its place.
+    /// The slots with a deadline; none is earlier than that at half its place.
     private var heap: [Int32] = []
 
     subscript(slot: Int32) -> Wait {
@@ -84,103 +76,68 @@ struct WaitTable: ~Copyable {
     /// The number of deadlines, and of slots: what memory is used for.
     var sizes: (deadlines: Int, slots: Int) { (heap.count, slots.count) }
 
-    /// Adds a wait to its file.
-    ///
-    /// - Returns: Its slot.
+    /// The files that somebody waits for.
+    var files: [FileState] { slots.compactMap { $0?.file } }
+
+    /// Adds a wait to its file, and returns its slot.
     mutating func add(_ wait: Wait) -> Int32 {
-        let slot: Int32
-        if let old = free.popLast() {
-            slot = old
-            slots[Int(slot)] = wait
-        } else {
-            slot = Int32(slots.count)
-            slots.append(wait)
+        if free.isEmpty {
+            free.append(Int32(slots.count))
+            slots.append(nil)
         }
+        let slot = free.removeLast()
+        slots[Int(slot)] = wait
         wait.file.first = slot
         if wait.deadline != .max {
             heap.append(slot)
-            rise(heap.count - 1)
+            insert(slot, at: heap.count - 1)
         }
         return slot
     }
 
-    /// Takes a wait from its file, where `previous` (or ``none``) comes before it; in O(log n) with a
-    /// deadline, else O(1).
-    mutating func remove(_ slot: Int32, after previous: Int32) -> Wait {
+    /// Takes a wait from its file, in O(log n) with a deadline, after those of the file that began later.
+    mutating func remove(_ slot: Int32) -> Wait {
         let wait = self[slot]
-        if previous == WaitTable.none {
+        if wait.file.first == slot {
             wait.file.first = wait.next
         } else {
+            var previous = wait.file.first
+            while self[previous].next != slot { previous = self[previous].next }
             slots[Int(previous)]?.next = wait.next
         }
-        if wait.place != WaitTable.none { removeDeadline(at: Int(wait.place)) }
+        if wait.deadline != .max {
+            let last = heap.removeLast()
+            if last != slot { insert(last, at: wait.place) }
+        }
         slots[Int(slot)] = nil
         free.append(slot)
         return wait
     }
 
-    /// Takes a wait from its file, which is searched for it.
-    mutating func remove(_ slot: Int32) -> Wait {
-        var previous = WaitTable.none
-        var other = self[slot].file.first
-        while other != slot {
-            previous = other
-            other = self[other].next
-        }
-        return remove(slot, after: previous)
-    }
-
-    /// The files that somebody waits for.
-    var files: [FileState] {
-        slots.compactMap { $0?.file }
-    }
-
-    // MARK: The heap
-
-    private mutating func removeDeadline(at place: Int) {
-        let last = heap.removeLast()
-        if place == heap.count { return }
-        put(last, place)
-        sink(place)
-        rise(place)
-    }
-
-    private mutating func put(_ slot: Int32, _ place: Int) {
-        heap[place] = slot
-        slots[Int(slot)]?.place = Int32(place)
-    }
-
-    private func deadline(at place: Int) -> Int64 {
-        self[heap[place]].deadline
-    }
-
-    private mutating func rise(_ start: Int) {
-        var place = start
-        let slot = heap[place]
+    /// Puts a slot into the heap, from a place that is free, up or down to where it belongs.
+    private mutating func insert(_ slot: Int32, at free: Int) {
+        var place = free
         let deadline = self[slot].deadline
-        while place > 0 {
-            let parent = (place - 1) / 2
-            if self.deadline(at: parent) <= deadline { break }
-            put(heap[parent], place)
-            place = parent
+        while place > 0, deadline < self.deadline(at: (place - 1) / 2) {
+            move(heap[(place - 1) / 2], to: place)
+            place = (place - 1) / 2
         }
-        put(slot, place)
-    }
-
-    private mutating func sink(_ start: Int) {
-        var place = start
-        let slot = heap[place]
-        let deadline = self[slot].deadline
-        while true {
+        while 2 * place + 1 < heap.count {
             var child = 2 * place + 1
-            if child >= heap.count { break }
-            if child + 1 < heap.count && self.deadline(at: child + 1) < self.deadline(at: child) {
+            if child + 1 < heap.count, self.deadline(at: child + 1) < self.deadline(at: child) {
                 child += 1
             }
             if deadline <= self.deadline(at: child) { break }
-            put(heap[child], place)
+            move(heap[child], to: place)
             place = child
         }
-        put(slot, place)
+        move(slot, to: place)
     }
+
+    private mutating func move(_ slot: Int32, to place: Int) {
+        heap[place] = slot
+        slots[Int(slot)]?.place = place
+    }
+
+    private func deadline(at place: Int) -> Int64 { self[heap[place]].deadline }
 }

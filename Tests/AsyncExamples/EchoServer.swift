@@ -44,23 +44,24 @@ public final class EchoServer: Sendable {
             while true {
                 let fd = try await file.retry(for: .read) { Int(Glibc.accept($0, nil, nil)) }
                 let client = try Socket(Int32(fd))
-                group.addTask { try? await echo(client, on: executor, idle: idle) }
+                group.addTask {
+                    try? await withAsyncFile(client, on: executor) {
+                        try await echo($0, idle: idle)
+                    }
+                }
             }
         }
     }
 
-    private static func echo(
-        _ client: Socket, on executor: SelectorExecutor, idle: Duration
-    ) async throws {
-        let file = AsyncFile(client, on: executor)
+    private static func echo(_ client: AsyncFile<Socket>, idle: Duration) async throws {
         var buffer = [UInt8](repeating: 0, count: 4096)
-        while try await file.readiness(for: .read, timeout: idle) != [] {
-            let count = recv(client.fileDescriptor, &buffer, buffer.count, 0)
+        while try await client.readiness(for: .read, timeout: idle) != [] {
+            let count = recv(client.file.fileDescriptor, &buffer, buffer.count, 0)
             if count < 0 && errno == EAGAIN { continue }
             if count <= 0 { return }
             var sent = 0
             while sent < count {
-                sent += try await file.retry(for: .write, timeout: idle) { fd in
+                sent += try await client.retry(for: .write, timeout: idle) { fd in
                     buffer[sent..<count].withUnsafeBytes {
                         send(fd, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
                     }

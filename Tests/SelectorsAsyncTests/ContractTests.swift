@@ -249,6 +249,118 @@ import Testing
         try host.end()
     }
 
+    // MARK: withAsyncFile
+
+    @Test(arguments: backends, Place.allCases)
+    func aHandleOfABodyIsUnregisteredAtItsEnd(_ backend: String, _ place: Place) async throws {
+        let host = try Host(backend)
+        let (a, b) = Descriptor.socketPair()
+        let task = host.start(place) { isolation in
+            try await withAsyncFile(a.fd, on: host.executor) { (file) async throws in
+                _ = isolation
+                for _ in 0..<3 {
+                    b.write()
+                    #expect(try await file.readiness(for: .read) == .read)
+                    a.read()
+                    #expect(try await file.readiness(for: .read, timeout: .zero) == [])
+                }
+                return file
+            }
+        }
+        let file = try await task.value
+        #expect(try host.executor.registered == [])
+        await #expect(throws: SelectorError.notRegistered(a.fd)) {
+            try await file.readiness(for: .write)
+        }
+        try host.end()
+    }
+
+    @Test(arguments: backends, Place.allCases)
+    func cancellationEndsTheWaitsOfABody(_ backend: String, _ place: Place) async throws {
+        let host = try Host(backend)
+        let (a, b) = Descriptor.socketPair()
+        let task = host.start(place) { isolation in
+            try await withAsyncFile(a.fd, on: host.executor) { (file) async throws in
+                _ = isolation
+                #expect(try await file.readiness(for: .write) == .write)
+                await #expect(throws: CancellationError.self) {
+                    try await file.readiness(for: .read)
+                }
+                #expect(try host.executor.registered == [])
+                // From now on each ends at once.
+                await #expect(throws: CancellationError.self) {
+                    try await file.readiness(for: .write)
+                }
+            }
+            return 1
+        }
+        while host.executor.waitCount == 0 { await Task.yield() }
+        while try host.executor.registered != [a.fd] { await Task.yield() }
+        await host.awaitRounds()
+        task.cancel()
+        #expect(try await task.value == 1)
+        let late = host.start(place) { isolation in
+            withUnsafeCurrentTask { $0?.cancel() }
+            return try await withAsyncFile(a.fd, on: host.executor) { (file) async throws in
+                _ = isolation
+                return try await file.readiness(for: .write)
+            }
+        }
+        await #expect(throws: CancellationError.self) { try await late.value }
+        try host.end()
+        withExtendedLifetime(b) {}
+    }
+
+    /// The handler of the body's task is not for others.
+    @Test(arguments: backends, Place.allCases)
+    func anotherTaskMayUseTheHandleOfABody(_ backend: String, _ place: Place) async throws {
+        let host = try Host(backend)
+        let (a, b) = Descriptor.socketPair()
+        let task = host.start(place) { isolation in
+            try await withAsyncFile(a.fd, on: host.executor) { (file) async throws in
+                _ = isolation
+                let others = (0..<2).map { _ in
+                    Task { try await file.readiness(for: .read) }
+                }
+                let immediate = Task.immediate { try await file.readiness(for: .read) }
+                await host.awaitWaits(3)
+                others[0].cancel()
+                immediate.cancel()
+                for cancelled in [others[0], immediate] {
+                    await #expect(throws: CancellationError.self) { try await cancelled.value }
+                }
+                b.write()
+                #expect(try await file.readiness(for: .read) == .read)
+                #expect(try await others[1].value == .read)
+            }
+        }
+        try await task.value
+        try host.end()
+    }
+
+    @Test(arguments: backends)
+    func numbersAreReusedAcrossThreads(_ backend: String) async throws {
+        let host = try Host(backend)
+        let tasks = (0..<6).map { index in
+            host.start(index % 2 == 0 ? .inside : .outside) { _ in
+                for _ in 0..<100 {
+                    let (a, b) = Descriptor.socketPair(keepingNumbers: true)
+                    try await withAsyncFile(a.fd, on: host.executor) { (file) async throws in
+                        #expect(try await file.readiness(for: .read, timeout: .zero) == [])
+                        b.write()
+                        #expect(try await file.readiness(for: .read) == .read)
+                    }
+                    withExtendedLifetime((a, b)) {}
+                }
+            }
+        }
+        for task in tasks { try await task.value }
+        #expect(try host.executor.registered == [])
+        try host.end()
+    }
+
+    // MARK: retry
+
     @Test(arguments: backends, Place.allCases)
     func retryWaitsWhereTheSystemSaysSo(_ backend: String, _ place: Place) async throws {
         let host = try Host(backend)

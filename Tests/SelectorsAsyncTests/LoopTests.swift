@@ -51,17 +51,45 @@ import Testing
             a.read()
             let before = CountingBackend.changes(of: counting)
             let first = host.executor.currentRound
+            let jobs = host.executor.jobs.taken
             for _ in 0..<rounds {
                 b.write()
                 _ = try await file.readiness(for: .read, timeout: .seconds(600))
                 a.read()
             }
             #expect(host.executor.currentRound == first + UInt64(rounds))
+            // One resumes a task of the executor. The handler of a cancellation has a task of an actor
+            // leave that and come back; so has a preference that is set for each wait.
+            let each = [Place.inside: 1, .both: 3, .actor: 4]
+            #expect(host.executor.jobs.taken - jobs == rounds * (each[place] ?? 0))
             return CountingBackend.changes(of: counting) - before
         }
         #expect(try await task.value == 0)
         await host.awaitRounds()
         #expect(try host.executor.registered == [])
+        try host.end()
+    }
+
+    @Test(arguments: [Place.inside, .both])
+    func aWaitOfABodyNeedsNoFurtherJobs(_ place: Place) async throws {
+        let host = try Host("epoll")
+        let (a, b) = Descriptor.socketPair()
+        let rounds = 50
+        let task = host.start(place) { isolation in
+            try await withAsyncFile(a.fd, on: host.executor) { (file) async throws in
+                _ = isolation
+                let first = host.executor.jobs.taken
+                for _ in 0..<rounds {
+                    b.write()
+                    _ = try await file.readiness(for: .read)
+                    a.read()
+                }
+                return host.executor.jobs.taken - first
+            }
+        }
+        let jobs = try await task.value
+        // A task in an actor is resumed by its preference first.
+        #expect(jobs == rounds * (place == .both ? 2 : 1))
         try host.end()
     }
 
@@ -161,6 +189,39 @@ import Testing
         #expect(ended.count == 2000)
         #expect(try host.executor.registered == [])
         #expect(host.executor.waitCount == 0)
+        try host.end()
+    }
+
+    /// Not on select, which looks at each number below the highest in each round.
+    @Test(arguments: ["epoll", "poll"])
+    func thousandsOfFilesAreHeardOfAndCancelled(_ backend: String) async throws {
+        let count = 3000
+        let host = try Host(backend)
+        let (a, b) = Descriptor.socketPair(keepingNumbers: true)
+        var numbers: [Int32] = []
+        defer { for number in numbers { close(number) } }
+        for _ in 0..<count {
+            let number = dup(a.fd)
+            try #require(number >= 0, "needs 9000 descriptors (ulimit -n)")
+            numbers.append(number)
+        }
+        let tasks = numbers.map { number in
+            host.start(.inside) { _ in
+                try await withAsyncFile(number, on: host.executor) { (file) async throws in
+                    #expect(try await file.readiness(for: .read) == .read)
+                    await #expect(throws: CancellationError.self) {
+                        try await file.readiness(for: .priority, timeout: .seconds(600))
+                    }
+                }
+            }
+        }
+        await host.awaitWaits(count)
+        b.write()
+        while host.executor.deadlineCount != count { await Task.yield() }
+        for task in tasks { task.cancel() }
+        for task in tasks { try await task.value }
+        #expect(host.executor.waitCount == 0)
+        #expect(try host.executor.registered == [])
         try host.end()
     }
 

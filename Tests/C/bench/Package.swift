@@ -13,6 +13,12 @@ let package = Package(
             name: "swift-contestant",
             dependencies: ["Workloads", .product(name: "Selectors", package: "swift-selectors")],
             path: "swift"),
+        .executableTarget(
+            name: "swift-executor",
+            dependencies: [
+                "Workloads", .product(name: "SelectorsAsync", package: "swift-selectors"),
+            ],
+            path: "executor"),
     ],
     swiftLanguageModes: [.v6]
 )

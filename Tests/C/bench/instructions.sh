@@ -2,21 +2,22 @@
 # Counts user-space instructions on epoll by callgrind, and allocations, and holds the library to the
 # limits.
 #
-#     instructions.sh FOLDER LIMITS [SWIFT]
+#     instructions.sh FOLDER LIMITS [SWIFT EXECUTOR]
 #
-# FOLDER has the programs raw_epoll and selectors; SWIFT is that for the Swift face, whose allocations
-# are counted. Each figure is what more loops need more, so that start-up, registration and exit
+# FOLDER has the programs raw_epoll and selectors; SWIFT is that for the Swift face, EXECUTOR that for
+# SelectorsAsync: their allocations are counted, and where strace is, the executor's system calls. Each figure is what more loops need more, so that start-up, registration and exit
 # cancel out; it is the same on each run. A wait with n ready takes wait + n * event.
 # Exits with 1 if the library is more than 3 % above a limit.
 set -eu
 
-if [ $# -lt 2 ] || [ $# -gt 3 ]; then
-    echo "usage: instructions.sh FOLDER LIMITS [SWIFT]" >&2
+if [ $# -ne 2 ] && [ $# -ne 4 ]; then
+    echo "usage: instructions.sh FOLDER LIMITS [SWIFT EXECUTOR]" >&2
     exit 2
 fi
 folder=$1
 limits=$2
 swift=${3-}
+executor=${4-}
 
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
@@ -82,12 +83,32 @@ allocated() {
     echo "$figure $most"
 }
 
+# executor_calls WAITS: the system calls of that run, but for those that wait, receive and send.
+executor_calls() {
+    strace -f -c -o "$log" -e trace='!epoll_pwait2,epoll_wait,recvfrom,sendto' \
+        "$executor" "$1" >/dev/null
+    awk '$NF == "total" { print $4 }' "$log"
+}
+
+# What a wait in an executor takes, for 1000 waits: some of them may be of the threads of the runtime.
+waits_in_executor() {
+    made=$("$executor" 100000 | cut -d ' ' -f 1)
+    [ "$made" -gt 0 ] || made=0
+    echo "executor_allocations $(((made + 99) / 100))"
+    if ! command -v strace >/dev/null; then
+        echo "instructions.sh: no strace: the executor's system calls are not counted" >&2
+        return
+    fi
+    echo "executor_system_calls $((($(executor_calls 21000) - $(executor_calls 1000)) / 20))"
+}
+
 raw=$(measure raw_epoll)
 library=$(measure selectors)
 allocations=$(
     allocated allocations "$folder/selectors" epoll
     [ -z "$swift" ] || allocated swift_array_allocations "$swift" array
     [ -z "$swift" ] || allocated swift_list_allocations "$swift" list
+    [ -z "$executor" ] || waits_in_executor
 )
 printf '%s\n\n%s\n%s\n' "$raw" "$library" "$allocations" | awk '
     NR == FNR { if ($1 !~ /^#/ && NF == 2) limit[$1] = $2; next }

@@ -39,6 +39,7 @@ $(bench_bin)/driver: $(tests)/bench/driver.c $(BUILD)/flags
 bench_swift := $(if $(SELECTORS_LIBDIR),,$(shell command -v $(SWIFT)))
 bench_swift_build := $(CURDIR)/../.build-bench
 bench_swift_bin := $(bench_swift_build)/release/swift-contestant
+bench_executor_bin := $(bench_swift_build)/release/swift-executor
 
 .PHONY: bench-swift
 bench-swift:
@@ -61,4 +62,4 @@ pool: $(bench_bin)/raw_epoll $(bench_bin)/selectors $(bench_bin)/driver
 
 instructions: $(bench_bin)/raw_epoll $(bench_bin)/selectors bench-swift
 	@sh $(tests)/bench/instructions.sh $(bin)/bench $(tests)/bench/limits \
-	    $(if $(bench_swift),$(bench_swift_bin))
+	    $(if $(bench_swift),$(bench_swift_bin) $(bench_executor_bin))
