@@ -149,6 +149,7 @@ final class SelectorEngine: @unchecked Sendable {
         if !Interest.isValid(events.rawValue) { throw try refusal(.invalidEvents) }
     }
 
+    @usableFromInline
     func checkOpen() throws(SelectorError) {
         try ask { () throws(SystemError) in try core.checkOpen() }
     }
