@@ -378,18 +378,19 @@ public class BaseSelector<Data> {
         _ signals: UnsafePointer<sigset_t>?
     ) throws(SelectorError) {
         let reports = try engine.wait(timeout, signals)
-        // One by one is quicker than all at once.
-        for _ in 0..<ready.count { ready.removeLast() }
+        // Before the lock is taken, for what goes may use the selector.
+        if !_isPOD(Data.self) || ready.contains(where: { $0.key.box != nil }) {
+            for _ in 0..<ready.count { ready.removeLast() }
+        }
         ready.reserveCapacity(reports.count)
         try lock(toCollect: reports)
-        for index in 0..<reports.count {
-            let report = reports.base[index]
-            let events = events(of: report)
-            if events.isEmpty { continue }
-            ready.append(
-                ReadyEvent(
-                    key: registrations[report.key.fd], events: events,
-                    detail: EventDetail(rawValue: report.detail)))
+        let reused = min(ready.count, reports.count)
+        let replaced = ready.withUnsafeMutableBufferPointer { places in
+            replace(places, from: reports, reused)
+        }
+        while replaced < ready.count { ready.removeLast() }
+        for index in reused..<reports.count {
+            if let event = event(of: reports.base[index]) { ready.append(event) }
         }
         engine.finish(reports)
     }
@@ -426,6 +427,49 @@ public class BaseSelector<Data> {
         let new = SelectorKey(old.box, fd: fd, events: events ?? old.events, data: data)
         registrations[fd] = new
         return (old, new)
+    }
+
+    /// Replaces elements that hold no reference by the events of the first reports, and returns how
+    /// many there are.
+    ///
+    /// So the array is asked once whether it is shared, and not for each event.
+    @inlinable
+    @inline(__always)
+    final func replace(
+        _ elements: UnsafeMutableBufferPointer<ReadyEvent<Data>>, from reports: EventBuffer,
+        _ count: Int
+    ) -> Int {
+        guard var place = elements.baseAddress else { return 0 }
+        let first = place
+        for index in 0..<count {
+            let report = reports.base[index]
+            let events = events(of: report)
+            if events.isEmpty { continue }
+            let detail = EventDetail(rawValue: report.detail)
+            // SAFETY: what has events is registered; what is replaced needs no deinitialization.
+            let key = registrations.keys.unsafelyUnwrapped + Int(report.key.fd)
+            if key.pointee.box == nil {
+                // Spares a call that would retain nothing.
+                let copy = SelectorKey(
+                    nil, fd: report.key.fd, events: key.pointee.events, data: key.pointee.data)
+                place.initialize(to: ReadyEvent(key: copy, events: events, detail: detail))
+            } else {
+                place.initialize(to: ReadyEvent(key: key.pointee, events: events, detail: detail))
+            }
+            place += 1
+        }
+        return place - first
+    }
+
+    /// The event of a report; `nil` if another thread has unregistered the number since.
+    @inlinable
+    @inline(__always)
+    final func event(of report: sel_event) -> ReadyEvent<Data>? {
+        let events = events(of: report)
+        if events.isEmpty { return nil }
+        return ReadyEvent(
+            key: registrations[report.key.fd], events: events,
+            detail: EventDetail(rawValue: report.detail))
     }
 
     /// What a number is ready for; nothing if another thread has unregistered it since.

@@ -108,20 +108,20 @@ final class SelectorEngine: @unchecked Sendable {
     /// With the lock held: takes the buffer back, and gives the lock back.
     @usableFromInline
     func finish(_ buffer: EventBuffer) {
-        keep(buffer)
+        // Nobody else puts one there, for that takes the lock: a plain store does.
+        if spare.load(ordering: .relaxed) == nil {
+            spare.store(buffer.address, ordering: .releasing)
+        } else {
+            // Another thread had one of its own.
+            buffer.deallocate()
+        }
         unlock()
     }
 
-    /// Keeps a buffer for the next wait, or frees it.
+    /// Without the lock: takes the buffer back.
     @usableFromInline
     func keep(_ buffer: EventBuffer) {
-        let isKept =
-            spare.load(ordering: .relaxed) == nil
-            && spare.compareExchange(
-                expected: nil, desired: buffer.address, ordering: .releasing
-            ).exchanged
-        // Another thread had one of its own.
-        if !isKept { buffer.deallocate() }
+        if (try? lock()) != nil { finish(buffer) } else { buffer.deallocate() }
     }
 
     @inline(__always)
