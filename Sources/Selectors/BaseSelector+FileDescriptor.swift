@@ -4,7 +4,7 @@
 extension BaseSelector {
     /// Starts to watch a file descriptor for events, and returns its key.
     ///
-    /// See ``register(_:events:data:)-(some_FileObject,_,_)``.
+    /// See ``register(_:events:data:)-(FileObject,_,_)``.
     @discardableResult
     @inlinable
     public final func register(
@@ -16,7 +16,7 @@ extension BaseSelector {
 
     /// Changes what a registered file descriptor is watched for, and its data; returns the new key.
     ///
-    /// See ``modify(_:events:data:)-(some_FileObject,_,_)``.
+    /// See ``modify(_:events:data:)-(FileObject,_,_)``.
     @discardableResult
     @inlinable
     public final func modify(
@@ -27,7 +27,7 @@ extension BaseSelector {
 
     /// Changes the data of a registered file descriptor, and nothing else; returns the new key.
     ///
-    /// See ``modify(_:data:)-(some_FileObject,_)``.
+    /// See ``modify(_:data:)-(FileObject,_)``.
     @discardableResult
     @inlinable
     public final func modify(_ fd: Int32, data: Data) throws(SelectorError) -> SelectorKey<Data> {
@@ -36,7 +36,7 @@ extension BaseSelector {
 
     /// Forgets a file descriptor and returns its key; it may be closed by now.
     ///
-    /// See ``unregister(_:)-(some_FileObject)``.
+    /// See ``unregister(_:)-(FileObject)``.
     @discardableResult
     @inlinable
     public final func unregister(_ fd: Int32) throws(SelectorError) -> SelectorKey<Data> {
@@ -45,7 +45,7 @@ extension BaseSelector {
 
     /// Returns the key of a registered file descriptor, which may be closed by now.
     ///
-    /// See ``key(of:)-(some_FileObject)``.
+    /// See ``key(of:)-(FileObject)``.
     @inlinable
     public final func key(of fd: Int32) throws(SelectorError) -> SelectorKey<Data> {
         try key(of: descriptor(fd))

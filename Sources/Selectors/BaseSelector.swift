@@ -112,7 +112,7 @@ public class BaseSelector<Data> {
 
     /// Changes the data of a registered file object, and nothing else; returns the new key.
     ///
-    /// Unlike ``modify(_:events:data:)`` it does not arm a one-shot registration again.
+    /// Unlike ``modify(_:events:data:)-(FileObject,_,_)`` it does not arm a one-shot registration again.
     ///
     /// - Throws: `.invalidFileDescriptor`, `.notRegistered`, `.closed`.
     /// - Complexity: O(1), for a closed object O(n); makes no system call and allocates nothing.

@@ -2,7 +2,7 @@
 
 extension BaseSelector {
     // swift-format-ignore: AlwaysUseLowerCamelCase
-    /// Returns the key of a registered file object: Python's name of ``key(of:)``.
+    /// Returns the key of a registered file object: Python's name of ``key(of:)-(FileObject)``.
     ///
     /// - Throws: `.invalidFileDescriptor`, `.notRegistered`, `.closed`.
     public final func get_key(
@@ -12,7 +12,7 @@ extension BaseSelector {
     }
 
     // swift-format-ignore: AlwaysUseLowerCamelCase
-    /// Returns the key of a registered file descriptor: Python's name of ``key(of:)``.
+    /// Returns the key of a registered file descriptor: Python's name of ``key(of:)-(Int32)``.
     ///
     /// - Throws: `.invalidFileDescriptor`, `.notRegistered`, `.closed`.
     public final func get_key(_ fd: Int32) throws(SelectorError) -> SelectorKey<Data> {
