@@ -9,6 +9,8 @@ import Synchronization
 @usableFromInline
 final class SelectorEngine: @unchecked Sendable {
     private let core: SelectorCore
+    /// The core's gate for faces: with the address at hand the lock takes fewer calls.
+    private let gate: Gate
     /// How many are registered, or were a moment ago.
     private let count = Atomic<Int>(0)
     /// The address of an ``EventBuffer`` that no wait has now.
@@ -26,6 +28,7 @@ final class SelectorEngine: @unchecked Sendable {
         } catch {
             throw SelectorError(BackendError(error))
         }
+        gate = core.faceGate
     }
 
     deinit {
@@ -47,12 +50,12 @@ final class SelectorEngine: @unchecked Sendable {
     ///   whose fork was not noticed.
     @usableFromInline
     func lock() throws(SelectorError) {
-        try ask { () throws(SystemError) in try core.faceGate.lock() }
+        try ask { () throws(SystemError) in try gate.lock() }
     }
 
     @usableFromInline
     func unlock() {
-        core.faceGate.unlock()
+        gate.unlock()
     }
 
     // MARK: Registrations, with the lock held
