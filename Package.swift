@@ -16,6 +16,8 @@ let package = Package(
     products: [
         // For Swift programs: `import Selectors`.
         .library(name: "Selectors", targets: ["Selectors"]),
+        // For Swift programs that use Foundation: `localizedDescription` of any error.
+        .library(name: "SelectorsFoundation", targets: ["SelectorsFoundation"]),
         // For Swift programs with async/await: `import SelectorsAsync`.
         .library(name: "SelectorsAsync", targets: ["SelectorsAsync"]),
         // For C programs: libselectors.so and include/selectors.h.
@@ -28,6 +30,7 @@ let package = Package(
             name: "SelectorsCore", dependencies: ["CSelectorsPlatform", "CSelectors"],
             swiftSettings: isEmbedded ? embedded + codeless : []),
         .target(name: "Selectors", dependencies: ["SelectorsCore"]),
+        .target(name: "SelectorsFoundation", dependencies: ["Selectors"]),
         .target(name: "SelectorsAsync", dependencies: ["Selectors", "CSelectorsPlatform"]),
         .target(
             name: "SelectorsC", dependencies: ["SelectorsCore"], exclude: ["selectors.map"],
@@ -38,7 +41,8 @@ let package = Package(
             name: "AsyncExamples", dependencies: ["SelectorsAsync"], path: "Tests/AsyncExamples"),
         .testTarget(name: "SelectorsCoreTests", dependencies: ["SelectorsCore", "TestSupport"]),
         .testTarget(
-            name: "SelectorsTests", dependencies: ["Selectors", "SelectorsC", "TestSupport"]),
+            name: "SelectorsTests",
+            dependencies: ["Selectors", "SelectorsC", "SelectorsFoundation", "TestSupport"]),
         .testTarget(
             name: "SelectorsAsyncTests",
             dependencies: ["SelectorsAsync", "AsyncExamples", "TestSupport"]),

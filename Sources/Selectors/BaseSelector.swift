@@ -85,15 +85,7 @@ public class BaseSelector<Data> {
     ) throws(SelectorError) -> SelectorKey<Data> {
         try engine.validate(events)
         let fd = fileObject.fileDescriptor
-        if fd < 0 { throw try engine.refusal(.invalidFileDescriptor) }
-        let key = SelectorKey(.of(fileObject), fd: fd, events: events, data: data)
-        try engine.lock()
-        defer { engine.unlock() }
-        try engine.register(fd, events, data: UnsafeMutableRawPointer(bitPattern: lastSerial + 1))
-        lastSerial += 1
-        registrations.reserve(fd)
-        registrations.add(fd, serial: lastSerial, key: key)
-        return key
+        return try add(SelectorKey(.of(fileObject), fd: fd, events: events, data: data))
     }
 
     /// Changes what a registered file object is watched for, and its data; returns the new key.
@@ -113,6 +105,23 @@ public class BaseSelector<Data> {
     ) throws(SelectorError) -> SelectorKey<Data> {
         try engine.validate(events)
         let (old, new) = try replace(fileObject, events, data)
+        // Whatever the data do when they go, the lock is free.
+        withExtendedLifetime(old) {}
+        return new
+    }
+
+    /// Changes the data of a registered file object, and nothing else; returns the new key.
+    ///
+    /// Unlike ``modify(_:events:data:)-(FileObject,_,_)`` it does not arm a one-shot registration again.
+    ///
+    /// - Throws: `.invalidFileDescriptor`, `.notRegistered`, `.closed`.
+    /// - Complexity: O(1), for a closed object O(n); makes no system call and allocates nothing.
+    @discardableResult
+    @inlinable
+    public final func modify(
+        _ fileObject: some FileObject, data: Data
+    ) throws(SelectorError) -> SelectorKey<Data> {
+        let (old, new) = try replace(fileObject, nil, data)
         // Whatever the data do when they go, the lock is free.
         withExtendedLifetime(old) {}
         return new
@@ -139,6 +148,29 @@ public class BaseSelector<Data> {
         return registrations.remove(known)
     }
 
+    /// Returns the key of a registered file object, which may be closed by now.
+    ///
+    /// - Throws: `.invalidFileDescriptor`, `.notRegistered`, `.closed`.
+    /// - Complexity: O(1), for a closed object O(n).
+    ///
+    /// The C function is `sel_get_key`.
+    @inlinable
+    public final func key(
+        of fileObject: some FileObject
+    ) throws(SelectorError) -> SelectorKey<Data> {
+        let fd = fileObject.fileDescriptor
+        try engine.lock()
+        defer { engine.unlock() }
+        return registrations[try find(fileObject, fd)]
+    }
+
+    /// A live, read-only view of all registrations; empty once the selector is closed.
+    ///
+    /// The C function is `sel_get_map`.
+    public final var keys: SelectorMap<Data> {
+        SelectorMap(of: self)
+    }
+
     /// Waits until a registered file object is ready or the time is over, and returns what is ready.
     ///
     /// - Parameter timeout: `nil`: no limit; zero or less: only looks; else it waits at least that
@@ -154,6 +186,18 @@ public class BaseSelector<Data> {
         timeout: Duration? = nil
     ) throws(SelectorError) -> [(key: SelectorKey<Data>, events: EventMask)] {
         try collect(timeout, nil)
+    }
+
+    /// Does what ``select(timeout:)`` does, and returns events that tell the causes, too.
+    ///
+    ///     for event in try selector.wait() where event.detail.contains(.error) { … }
+    @inlinable
+    public final func wait(
+        timeout: Duration? = nil
+    ) throws(SelectorError) -> [ReadyEvent<Data>] {
+        var ready: [ReadyEvent<Data>] = []
+        try collect(into: &ready, timeout, nil)
+        return ready
     }
 
     /// Does what ``select(timeout:)`` does, and replaces the contents of an array with what is
@@ -227,33 +271,6 @@ public class BaseSelector<Data> {
         SelectorWaker(engine)
     }
 
-    // swift-format-ignore: AlwaysUseLowerCamelCase
-    /// Gives the key of a registered file object, which may be closed by now.
-    ///
-    /// - Throws: `.invalidFileDescriptor`, `.notRegistered`, `.closed`.
-    /// - Complexity: O(1), for a closed object O(n).
-    ///
-    /// The C function is `sel_get_key`.
-    public final func get_key(_ fileObject: some FileObject) throws(SelectorError) -> SelectorKey<
-        Data
-    > {
-        let fd = fileObject.fileDescriptor
-        try engine.lock()
-        defer { engine.unlock() }
-        return registrations[try find(fileObject, fd)]
-    }
-
-    // swift-format-ignore: AlwaysUseLowerCamelCase
-    /// Gives a live, read-only view of all registrations.
-    ///
-    /// - Throws: `.closed`.
-    ///
-    /// The C function is `sel_get_map`.
-    public final func get_map() throws(SelectorError) -> SelectorMap<Data> {
-        try engine.checkOpen()
-        return SelectorMap(of: self)
-    }
-
     /// Gives the selector's own descriptor, which is readable when a registered object is ready.
     ///
     /// - Throws: `.closed`; `.system(ENOTSUP)` where the backend has none (poll, select).
@@ -291,12 +308,18 @@ public class BaseSelector<Data> {
     /// The number of registrations; 0 once closed.
     var count: Int { engine.registered }
 
-    /// The key of a file object: by its descriptor or, once that is gone, by its identity.
-    func key(of fileObject: some FileObject) -> SelectorKey<Data>? {
-        let fd = fileObject.fileDescriptor
-        guard (try? engine.lock()) != nil else { return nil }
+    /// Registers what a key with valid events names, and returns the key.
+    @inlinable
+    final func add(_ key: SelectorKey<Data>) throws(SelectorError) -> SelectorKey<Data> {
+        if key.fd < 0 { throw try engine.refusal(.invalidFileDescriptor) }
+        try engine.lock()
         defer { engine.unlock() }
-        return number(of: fileObject, fd).map { registrations[$0] }
+        try engine.register(
+            key.fd, key.events, data: UnsafeMutableRawPointer(bitPattern: lastSerial + 1))
+        lastSerial += 1
+        registrations.reserve(key.fd)
+        registrations.add(key.fd, serial: lastSerial, key: key)
+        return key
     }
 
     /// With the lock held: the number of a registered file object, whose getter was asked before.
@@ -355,18 +378,19 @@ public class BaseSelector<Data> {
         _ signals: UnsafePointer<sigset_t>?
     ) throws(SelectorError) {
         let reports = try engine.wait(timeout, signals)
-        // One by one is quicker than all at once.
-        for _ in 0..<ready.count { ready.removeLast() }
+        // Before the lock is taken, for what goes may use the selector.
+        if !_isPOD(Data.self) || ready.contains(where: { $0.key.box != nil }) {
+            for _ in 0..<ready.count { ready.removeLast() }
+        }
         ready.reserveCapacity(reports.count)
         try lock(toCollect: reports)
-        for index in 0..<reports.count {
-            let report = reports.base[index]
-            let events = events(of: report)
-            if events.isEmpty { continue }
-            ready.append(
-                ReadyEvent(
-                    key: registrations[report.key.fd], events: events,
-                    detail: EventDetail(rawValue: report.detail)))
+        let reused = min(ready.count, reports.count)
+        let replaced = ready.withUnsafeMutableBufferPointer { places in
+            replace(places, from: reports, reused)
+        }
+        while replaced < ready.count { ready.removeLast() }
+        for index in reused..<reports.count {
+            if let event = event(of: reports.base[index]) { ready.append(event) }
         }
         engine.finish(reports)
     }
@@ -382,21 +406,70 @@ public class BaseSelector<Data> {
         }
     }
 
-    /// Changes a registration; returns the old and the new key.
+    /// Changes the data of a registration, and its events unless they are `nil`; returns the old and
+    /// the new key.
     @inlinable
     final func replace(
-        _ fileObject: some FileObject, _ events: EventMask, _ data: Data
+        _ fileObject: some FileObject, _ events: EventMask?, _ data: Data
     ) throws(SelectorError) -> (SelectorKey<Data>, SelectorKey<Data>) {
         let number = fileObject.fileDescriptor
         try engine.lock()
         defer { engine.unlock() }
         let fd = try find(fileObject, number)
         let old = registrations[fd]
-        let serial = registrations.serial(fd)
-        try engine.modify(fd, events, data: UnsafeMutableRawPointer(bitPattern: serial))
-        let new = SelectorKey(old.box, fd: fd, events: events, data: data)
+        if let events {
+            let serial = registrations.serial(fd)
+            try engine.modify(fd, events, data: UnsafeMutableRawPointer(bitPattern: serial))
+        } else {
+            // What is registered is still known for a moment while another thread closes it.
+            try engine.checkOpen()
+        }
+        let new = SelectorKey(old.box, fd: fd, events: events ?? old.events, data: data)
         registrations[fd] = new
         return (old, new)
+    }
+
+    /// Replaces elements that hold no reference by the events of the first reports, and returns how
+    /// many there are.
+    ///
+    /// So the array is asked once whether it is shared, and not for each event.
+    @inlinable
+    @inline(__always)
+    final func replace(
+        _ elements: UnsafeMutableBufferPointer<ReadyEvent<Data>>, from reports: EventBuffer,
+        _ count: Int
+    ) -> Int {
+        guard var place = elements.baseAddress else { return 0 }
+        let first = place
+        for index in 0..<count {
+            let report = reports.base[index]
+            let events = events(of: report)
+            if events.isEmpty { continue }
+            let detail = EventDetail(rawValue: report.detail)
+            // SAFETY: what has events is registered; what is replaced needs no deinitialization.
+            let key = registrations.keys.unsafelyUnwrapped + Int(report.key.fd)
+            if key.pointee.box == nil {
+                // Spares a call that would retain nothing.
+                let copy = SelectorKey(
+                    nil, fd: report.key.fd, events: key.pointee.events, data: key.pointee.data)
+                place.initialize(to: ReadyEvent(key: copy, events: events, detail: detail))
+            } else {
+                place.initialize(to: ReadyEvent(key: key.pointee, events: events, detail: detail))
+            }
+            place += 1
+        }
+        return place - first
+    }
+
+    /// The event of a report; `nil` if another thread has unregistered the number since.
+    @inlinable
+    @inline(__always)
+    final func event(of report: sel_event) -> ReadyEvent<Data>? {
+        let events = events(of: report)
+        if events.isEmpty { return nil }
+        return ReadyEvent(
+            key: registrations[report.key.fd], events: events,
+            detail: EventDetail(rawValue: report.detail))
     }
 
     /// What a number is ready for; nothing if another thread has unregistered it since.

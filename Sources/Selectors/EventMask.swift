@@ -42,18 +42,6 @@ public struct EventMask: OptionSet, Hashable, Sendable {
     public static let exclusive = EventMask(rawValue: 0x40)
 }
 
-extension EventMask: CustomStringConvertible {
-    /// The names of the bits, as `[read, write]`.
-    public var description: String {
-        describe(
-            rawValue,
-            [
-                (0x1, "read"), (0x2, "write"), (0x4, "priority"), (0x10, "edge"),
-                (0x20, "oneShot"), (0x40, "exclusive"), (0x200, "readHangup"),
-            ])
-    }
-}
-
 /// Why a file object is ready beyond the usual.
 ///
 /// The C names are `SEL_HANGUP`, `SEL_READ_HANGUP`, `SEL_ERROR` and `SEL_INVALID`.
@@ -75,20 +63,4 @@ public struct EventDetail: OptionSet, Hashable, Sendable {
     public static let error = EventDetail(rawValue: 0x400)
     /// The descriptor was closed while registered: unregister it.
     public static let invalid = EventDetail(rawValue: 0x800)
-}
-
-extension EventDetail: CustomStringConvertible {
-    /// The names of the bits, as `[hangup, error]`.
-    public var description: String {
-        describe(
-            rawValue,
-            [(0x100, "hangup"), (0x200, "readHangup"), (0x400, "error"), (0x800, "invalid")])
-    }
-}
-
-private func describe(_ rawValue: UInt32, _ names: [(bit: UInt32, name: String)]) -> String {
-    var parts = names.filter { rawValue & $0.bit != 0 }.map(\.name)
-    let unknown = names.reduce(rawValue) { $0 & ~$1.bit }
-    if unknown != 0 { parts.append("0x" + String(unknown, radix: 16)) }
-    return "[" + parts.joined(separator: ", ") + "]"
 }

@@ -12,8 +12,8 @@ import SelectorsCore
 ///
 /// A call that throws has changed nothing.
 public enum SelectorError: Error, Hashable, Sendable {
-    /// The mask has nothing to wait for, unknown bits, or both `.priority` and `.exclusive`. C:
-    /// `-EINVAL`.
+    /// The mask has no readiness bit or unknown bits, or `.exclusive` beside `.priority` or
+    /// `.readHangup`. C: `-EINVAL`.
     case invalidEvents
     /// The file object has no descriptor (a negative one). C: `-EINVAL`.
     case invalidFileDescriptor
@@ -40,22 +40,6 @@ public enum SelectorError: Error, Hashable, Sendable {
         case .closed: ECANCELED
         case .interrupted: EINTR
         case .backend(let code, _), .system(let code): code
-        }
-    }
-}
-
-extension SelectorError: CustomStringConvertible {
-    /// One sentence without a full stop, for people.
-    public var description: String {
-        switch self {
-        case .invalidEvents: "the events name nothing to wait for, or what cannot be waited for"
-        case .invalidFileDescriptor: "the file object has no descriptor"
-        case .alreadyRegistered(let fd): "file descriptor \(fd) is registered already"
-        case .notRegistered(let fd): "file descriptor \(fd) is not registered"
-        case .closed: "the selector is closed"
-        case .interrupted: "a signal has interrupted the wait"
-        case .backend(_, let message): message
-        case .system(let code): String(cString: strerror(code))
         }
     }
 }

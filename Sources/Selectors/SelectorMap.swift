@@ -1,10 +1,12 @@
 /// A live, read-only view of a selector's registrations: it shows each change at once, and nothing
 /// once the selector is closed.
 ///
+/// ``BaseSelector/keys`` gives it.
+///
 /// Iteration goes over a copy, in the order of registration, so that the body may change the
 /// selector.
 public struct SelectorMap<Data>: Sequence {
-    private let selector: BaseSelector<Data>
+    let selector: BaseSelector<Data>
 
     init(of selector: BaseSelector<Data>) {
         self.selector = selector
@@ -20,14 +22,14 @@ public struct SelectorMap<Data>: Sequence {
     ///
     /// - Complexity: O(1), for a closed object O(n).
     public subscript(fileObject: some FileObject) -> SelectorKey<Data>? {
-        selector.key(of: fileObject)
+        try? selector.key(of: fileObject)
     }
 
     /// Tells whether a file object or descriptor is registered.
     ///
     /// - Complexity: O(1), for a closed object O(n).
     public func contains(_ fileObject: some FileObject) -> Bool {
-        selector.key(of: fileObject) != nil
+        self[fileObject] != nil
     }
 
     /// Iterates over the keys as they are now, in the order of registration.

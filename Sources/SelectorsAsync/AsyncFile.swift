@@ -52,7 +52,7 @@ public final class AsyncFile<File: FileObject>: Sendable {
     /// - Returns: What the file is ready for, a subset of `events`; `[]`: the time is over. Another
     ///   task may be quicker: go on waiting when the system says `EAGAIN`.
     /// - Throws: `CancellationError` when the task is cancelled, before or during the wait; the file is
-    ///   not registered on its behalf by then. ``SelectorError``: `.invalidEvents`, also for delivery
+    ///   not registered on its behalf by then. `SelectorError`: `.invalidEvents`, also for delivery
     ///   modes; `.invalidFileDescriptor`; `.alreadyRegistered` where another handle has waits for this
     ///   number; `.notRegistered` after ``unregister()``; `.closed` after
     ///   ``SelectorExecutor/stop()``; `.system` with `EBADF` (not open), `ENOTSUP` (no `.readHangup`

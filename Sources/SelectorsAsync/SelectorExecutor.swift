@@ -62,9 +62,9 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
 
     /// Opens an executor on the backend that a list names.
     ///
-    /// - Parameter backend: A list as ``BaseSelector/init(backend:)`` takes it; `nil`: that of
+    /// - Parameter backend: A list as `BaseSelector.init(backend:)` takes it; `nil`: that of
     ///   `SELECTORS_BACKEND`, or the best one.
-    /// - Throws: What ``BaseSelector/init(backend:)`` throws.
+    /// - Throws: What `BaseSelector.init(backend:)` throws.
     public init(backend: String? = nil) throws(SelectorError) {
         selector = try BaseSelector(backend: backend)
     }
