@@ -34,17 +34,18 @@ async-server:
 
 # cargo writes beside its sources, so they are copied.
 tokio_crates := /usr/share/cargo/registry
+tokio_source := $(if $(wildcard $(tokio_crates)/tokio-*),--offline \
+    --config 'source.crates-io.replace-with="debian"' \
+    --config 'source.debian.directory="$(tokio_crates)"')
 tokio-server:
 	@mkdir -p $(tokio_build)
+	@rm -f $(tokio_build)/release/tokio-server
 	@cp $(async)/tokio/* $(tokio_build)
 	@if ! command -v cargo >/dev/null; then \
 	    echo "bench-async: no tokio, for there is no cargo" >&2; \
-	elif ! cargo build -q --release --manifest-path $(tokio_build)/Cargo.toml \
-	    --target-dir $(tokio_build) $(if $(wildcard $(tokio_crates)/tokio-*),--offline \
-	        --config 'source.crates-io.replace-with="debian"' \
-	        --config 'source.debian.directory="$(tokio_crates)"'); then \
-	    rm -f $(tokio_build)/release/tokio-server; \
-	    echo "bench-async: no tokio, for cargo could not build it" >&2; \
+	elif ! CARGO_NET_RETRY=0 cargo build -q --release --target-dir $(tokio_build) \
+	    --manifest-path $(tokio_build)/Cargo.toml $(tokio_source); then \
+	    echo "bench-async: no tokio, for cargo cannot build it" >&2; \
 	fi
 
 bench-async: $(BUILD)/echo_server $(bench_bin)/driver $(bench_bin)/client async-server tokio-server
