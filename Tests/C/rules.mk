@@ -12,7 +12,7 @@ c_tests := conformance kinds plugins_test allocations timers_test
 fuzz_targets := backend_list calls
 replays := $(addprefix $(BUILD)/replay_,$(fuzz_targets))
 
-.PHONY: check programs bench instructions pool faults model stress forks handover fuzz fuzz-library
+.PHONY: check programs bench bench-async instructions pool faults model stress forks handover fuzz fuzz-library
 
 all: $(addprefix $(BUILD)/,stress crowd $(c_tests)) $(replays)
 

@@ -1,7 +1,7 @@
 /*
  * Runs the contestants of the benchmark against each other, and prints and stores what they took.
  *
- *     driver quick|full|pool CSV 'NAME: COMMAND' ...
+ *     driver quick|full|pool|async-quick|async CSV 'NAME: COMMAND' ...
  *
  * All of them are started for each workload, set it up and then run it in turns, round by round:
  * what else the machine does then falls on all alike. That is done several times, since which memory
@@ -9,7 +9,7 @@
  * median of the ratios in each round. "raw X" is the floor of those whose names end in X, the first
  * contestant of all others, and of those whose floor cannot do it. "-" is what a contestant cannot do;
  * one that can do nothing of a table has no row there. With "pool", only pools of threads are
- * measured, and longer.
+ * measured, and longer; with "async", the echo servers of async/.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -36,8 +36,11 @@ struct column {
     bool quick; /* measured also when there is little time */
 };
 
-/* NS_AND_SWITCHES: beside each column is another one, with the context switches. */
-enum unit { NS, NS_AND_SWITCHES, BYTES };
+/*
+ * NS_AND_SWITCHES: beside each column is another one, with the context switches. SERVER_NS: what a
+ * server took, of which another program tells.
+ */
+enum unit { NS, NS_AND_SWITCHES, BYTES, SERVER_NS };
 
 static const struct table {
     const char *title;
@@ -90,6 +93,16 @@ static const struct table {
     {"Memory, bytes a descriptor",
      BYTES,
      {{"bytes", 1000, 1, "1000 registered", true}, {"bytes", 9000, 1, "9000 registered", true}}},
+    {"Processor time of an echo, ns, by the number of connections",
+     SERVER_NS,
+     {{"echo_cpu", 1, 0, "1", true},
+      {"echo_cpu", 100, 0, "100", true},
+      {"echo_cpu", 1000, 0, "1000", true}}},
+    {"Wall time of an echo, ns, by the number of connections",
+     SERVER_NS,
+     {{"echo_wall", 1, 0, "1", true},
+      {"echo_wall", 100, 0, "100", true},
+      {"echo_wall", 1000, 0, "1000", true}}},
 };
 
 enum { TABLES = sizeof tables / sizeof tables[0] };
@@ -98,7 +111,11 @@ static const struct effort {
     const char *name;
     int starts, rounds; /* so many rounds after each start */
     double round_ns;    /* what a round should take */
-} efforts[] = {{"quick", 3, 5, 3e6}, {"full", 6, 9, 6e6}, {"pool", 4, 8, 30e6}},
+} efforts[] = {{"quick", 3, 5, 3e6},
+               {"full", 6, 9, 6e6},
+               {"pool", 4, 8, 30e6},
+               {"async-quick", 3, 5, 3e6},
+               {"async", 5, 9, 30e6}},
   once = {"once", 1, 1, 0};
 
 struct contestant {
@@ -327,6 +344,15 @@ static void run_column(const struct column *column, enum unit unit, struct cell 
         cells[i] = evaluate(&contestants[i], column, unit, spent->starts * spent->rounds);
 }
 
+/* Whether the effort has a table in it. */
+static bool has(const struct table *table) {
+    if (strncmp(effort->name, "async", 5) == 0)
+        return table->unit == SERVER_NS;
+    if (strcmp(effort->name, "pool") == 0)
+        return table->unit == NS_AND_SWITCHES;
+    return table->unit != SERVER_NS;
+}
+
 static void run_table(const struct table *table) {
     static struct cell cells[COLUMNS][MOST_CONTESTANTS];
     const char *heads[COLUMNS];
@@ -344,7 +370,7 @@ static void run_table(const struct table *table) {
         }
         heads[columns++] = "switches";
     }
-    printf("\n%s\n\n%-18s", table->title, "");
+    printf("\n%s\n\n%-20s", table->title, "");
     for (int i = 0; i < columns; i++)
         printf("  %24s", heads[i]);
     putchar('\n');
@@ -354,7 +380,7 @@ static void run_table(const struct table *table) {
             some = some || cells[j][i].there;
         if (!some)
             continue;
-        printf("%-18s", contestants[i].name);
+        printf("%-20s", contestants[i].name);
         for (int j = 0; j < columns; j++)
             print_cell(cells[j][i]);
         putchar('\n');
@@ -367,7 +393,8 @@ int main(int argc, char **argv) {
         if (strcmp(argv[1], efforts[i].name) == 0)
             effort = &efforts[i];
     if (effort == NULL) {
-        fprintf(stderr, "usage: driver quick|full|pool CSV 'NAME: COMMAND' ...\n");
+        fprintf(stderr,
+                "usage: driver quick|full|pool|async-quick|async CSV 'NAME: COMMAND' ...\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
@@ -380,11 +407,10 @@ int main(int argc, char **argv) {
           csv);
     printf(
         "Medians of %d rounds, half the distance of their quartiles, ratio to the raw loop over\n"
-        "the same facility, or over epoll.\n",
+        "the same facility, or to the first contestant.\n",
         effort->starts * effort->rounds);
-    bool pools = strcmp(effort->name, "pool") == 0;
     for (int i = 0; i < TABLES; i++)
-        if (!pools || tables[i].unit == NS_AND_SWITCHES)
+        if (has(&tables[i]))
             run_table(&tables[i]);
     return fclose(csv) == 0 ? 0 : 1;
 }

@@ -63,3 +63,5 @@ pool: $(bench_bin)/raw_epoll $(bench_bin)/selectors $(bench_bin)/driver
 instructions: $(bench_bin)/raw_epoll $(bench_bin)/selectors bench-swift
 	@sh $(tests)/bench/instructions.sh $(bin)/bench $(tests)/bench/limits \
 	    $(if $(bench_swift),$(bench_swift_bin) $(bench_executor_bin))
+
+include $(tests)/bench/async/rules.mk
