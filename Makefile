@@ -12,7 +12,8 @@
 #     make clean
 #
 # Variables, as usual: CC, CFLAGS, CPPFLAGS, LDFLAGS, SWIFT, SWIFTFLAGS, AR, OBJCOPY, STRIP,
-# INSTALL, DESTDIR, PREFIX, BINDIR, LIBDIR, INCLUDEDIR, MANDIR.
+# INSTALL, DESTDIR, PREFIX, BINDIR, LIBDIR, INCLUDEDIR, MANDIR; and RUNPATH, where the programs look for
+# the library first: the way from BINDIR to LIBDIR, or nowhere if it is empty.
 #
 # Building asks for Swift 6.3 and a C compiler; what is built, for libc alone. The version is that
 # of include/selectors.h.
@@ -22,6 +23,7 @@ BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 MANDIR ?= $(PREFIX)/share/man
+RUNPATH ?= $$ORIGIN/$(shell realpath -m --relative-to="$(BINDIR)" "$(LIBDIR)")
 
 CFLAGS ?= -O2 -g
 SWIFT ?= swift
@@ -84,11 +86,15 @@ $(static): $(object)
 	rm -f $@
 	$(AR) rcsD $@ $(build)/selectors-static.o
 
+# Holds the run path of the last build, and is touched only when that changes.
+$(shell mkdir -p $(build) && { echo '$(RUNPATH)' | cmp -s - $(build)/runpath || \
+    echo '$(RUNPATH)' >$(build)/runpath; })
+
 $(build)/selectors-backends: examples-c/list_backends.c
 $(build)/selectors-conformance: $(wildcard Tests/C/conformance/*.[ch])
-$(tools): include/selectors.h $(build)/libselectors.so
-	$(CC) $(our_cflags) $(CPPFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) -L$(build) $(LDFLAGS) \
-	    -lselectors
+$(tools): include/selectors.h $(build)/libselectors.so $(build)/runpath
+	$(CC) $(our_cflags) $(CPPFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) -L$(build) \
+	    $(if $(RUNPATH),-Xlinker -rpath -Xlinker '$(RUNPATH)') $(LDFLAGS) -lselectors
 
 # The headers' comments are the manual.
 $(man)/selectors.7: $(wildcard include/*.h) $(packaging)/man.sh $(packaging)/man.awk \

@@ -3,7 +3,8 @@
 #
 #     deb.sh FOLDER    where they go
 #
-# Needs dpkg-deb. SOURCE_DATE_EPOCH, if set, is the time of all files.
+# Needs dpkg-deb. SOURCE_DATE_EPOCH, if set, is the time of all files; DEBFULLNAME and DEBEMAIL are the
+# maintainer.
 set -eu
 
 folder=$1
@@ -13,6 +14,7 @@ architecture=$(dpkg --print-architecture)
 triplet=$(${CC:-cc} -print-multiarch)
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct 2>/dev/null || date +%s)}"
 export SOURCE_DATE_EPOCH
+maintainer="${DEBFULLNAME:-the swift-selectors developers} <${DEBEMAIL:-nobody@swift-selectors.invalid}>"
 
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
@@ -22,30 +24,56 @@ dev=$work/libselectors-dev
 library=$work/libselectors$major
 lib=usr/lib/$triplet
 
-make -s install-strip DESTDIR="$dev" PREFIX=/usr LIBDIR="/$lib"
+make -s install-strip DESTDIR="$dev" PREFIX=/usr LIBDIR="/$lib" RUNPATH=
 mkdir -p "$library/$lib" "$library/DEBIAN" "$dev/DEBIAN"
 mv "$dev/$lib"/libselectors.so.* "$library/$lib"
+chmod 644 "$library/$lib/libselectors.so.$version"
 find "$dev" -name '*.[137]' -type f -exec gzip -9n {} +
 
-# The newest version of the C library that a symbol is taken from.
-libc=$(objdump -T "$library/$lib/libselectors.so.$version" |
-    grep -v ' w ' | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_//' | sort -V | tail -n 1)
+# needs_libc FILE ...: the dependency on the newest version of the C library that a symbol is taken from
+needs_libc() {
+    objdump -T "$@" | grep -v ' w ' | grep -o 'GLIBC_[0-9.]*' | sed 's/GLIBC_/libc6 (>= /; s/$/)/' |
+        sort -V | tail -n 1
+}
+
+# Debian's common licenses have the text.
+copyright() {
+    cat <<COPYRIGHT
+Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Upstream-Name: swift-selectors
+
+Files: *
+Copyright: $(date -u -d "@$SOURCE_DATE_EPOCH" +%Y) the swift-selectors developers
+License: Apache-2.0
+ Licensed under the Apache License, Version 2.0. On Debian systems its text is in
+ /usr/share/common-licenses/Apache-2.0.
+COPYRIGHT
+}
+
+# In Debian's format; CHANGELOG.md, which is installed beside it, tells the changes.
+changelog() {
+    cat <<CHANGELOG
+swift-selectors ($version) unstable; urgency=medium
+
+  * See CHANGELOG.md.gz.
+
+ -- $maintainer  $(LC_ALL=C date -u -R -d "@$SOURCE_DATE_EPOCH")
+CHANGELOG
+}
 
 # control PACKAGE SECTION DEPENDENCIES [FIELD], and the description from standard input
 control() {
-    for file in copyright changelog; do
-        mkdir -p "$work/$1/usr/share/doc/$1"
-        case $file in
-        copyright) cp LICENSE "$work/$1/usr/share/doc/$1/copyright" ;;
-        changelog) gzip -9nc CHANGELOG.md >"$work/$1/usr/share/doc/$1/changelog.gz" ;;
-        esac
-    done
+    doc=$work/$1/usr/share/doc/$1
+    mkdir -p "$doc"
+    copyright >"$doc/copyright"
+    changelog | gzip -9nc >"$doc/changelog.gz"
+    gzip -9nc CHANGELOG.md >"$doc/CHANGELOG.md.gz"
     {
         printf 'Package: %s\nSource: swift-selectors\nVersion: %s\n' "$1" "$version"
         printf 'Architecture: %s\nSection: %s\n' "$architecture" "$2"
         printf 'Priority: optional\nDepends: %s\n%s' "$3" "${4:+$4
 }"
-        printf 'Maintainer: the swift-selectors developers <swift-selectors@localhost>\n'
+        printf 'Maintainer: %s\n' "$maintainer"
         printf 'Installed-Size: %s\n' "$(du -sk "$work/$1" | cut -f 1)"
         cat
     } >"$work/$1/DEBIAN/control"
@@ -57,13 +85,14 @@ control() {
 printf 'libselectors %s libselectors%s (>= %s)\n' "$major" "$major" "$version" \
     >"$library/DEBIAN/shlibs"
 printf 'activate-noawait ldconfig\n' >"$library/DEBIAN/triggers"
-control "libselectors$major" libs "libc6 (>= $libc)" "Multi-Arch: same" <<'DESCRIPTION'
+control "libselectors$major" libs "$(needs_libc "$library/$lib/libselectors.so.$version")" "Multi-Arch: same" <<'DESCRIPTION'
 Description: readiness of many file descriptors (shared library)
  One small interface over epoll, poll and select, with the same behaviour on
  each: register descriptors, wait until some are ready. The backend is chosen
  at run time. Needs the C library alone.
 DESCRIPTION
-control libselectors-dev libdevel "libselectors$major (= $version)" <<'DESCRIPTION'
+control libselectors-dev libdevel \
+    "libselectors$major (= $version), $(needs_libc "$dev"/usr/bin/*)" <<'DESCRIPTION'
 Description: readiness of many file descriptors (development files)
  One small interface over epoll, poll and select, with the same behaviour on
  each. This package has the header, the static library, the manual pages, files

@@ -3,7 +3,7 @@
 #
 #     install_test.sh    from anywhere; speaks TAP
 #
-# Needs pkg-config and binutils; cmake, abidiff, dpkg and root for the tests that say so.
+# Needs pkg-config and binutils; cmake, abidiff, lintian, dpkg and root for the tests that say so.
 # shellcheck disable=SC2317 # the tests are called by name
 set -u
 
@@ -166,6 +166,18 @@ runs_in_a_jail() {
     tail -n 1 "$work/tap"
 }
 
+# The programs are told by nobody where the library is.
+finds_its_library() {
+    local own="$work/a prefix"
+    for folders in "" "LIBDIR=$own/lib/here" "BINDIR=$own/libexec/selectors/bin"; do
+        make -s install PREFIX="$own" ${folders:+"$folders"}
+        tool=$(find "$own" -name selectors-backends)
+        env -i "$tool" | grep '^epoll'
+        env -i "$(command -v ldd)" "$tool" | grep -F "$soname => $own/"
+        make -s uninstall PREFIX="$own" ${folders:+"$folders"}
+    done
+}
+
 runs_with_libc_alone() {
     env -i LD_LIBRARY_PATH="$installed/lib" "$work/shared" >"$work/tap" ||
         { grep -A5 '^not ok' "$work/tap"; false; }
@@ -220,6 +232,8 @@ makes_debian_packages() {
     "${apt[@]}" install "./.build-c/deb/libselectors1_${version}_"*.deb \
         "./.build-c/deb/libselectors-dev_${version}_"*.deb
     unset PKG_CONFIG_PATH
+    readelf -dW /usr/bin/selectors-backends >"$work/dynamic"
+    refute grep RUNPATH "$work/dynamic"
     eval "$cc -o '$work/echo_server' examples-c/echo_server.c" \
         "$(pkg-config --cflags --libs selectors)"
     ldd "$work/echo_server" | grep "/lib/.*$soname"
@@ -229,6 +243,11 @@ makes_debian_packages() {
     trap - EXIT
     "${apt[@]}" purge libselectors-dev libselectors1
     refute ls /usr/bin/selectors-backends /usr/bin/selectors-conformance /usr/include/selectors.h
+}
+
+lintian_is_content() {
+    # As root it wants to be told that this is meant.
+    lintian --allow-root --fail-on error,warning .build-c/deb/*.deb
 }
 
 abi_is_as_described() {
@@ -251,6 +270,7 @@ if command -v cmake >/dev/null; then
 else
     skip "find_package(selectors)" "there is no cmake"
 fi
+prove "the programs find the library below any PREFIX" finds_its_library
 prove "all backends, with nothing in the environment" runs_with_libc_alone
 if [ "$(id -u)" -eq 0 ] && mkdir -p "$work/try" && mount --bind /dev "$work/try" 2>/dev/null; then
     umount "$work/try"
@@ -270,6 +290,11 @@ if [ "$(id -u)" -eq 0 ] && command -v dpkg >/dev/null; then
     prove "Debian packages: installed, used, removed" makes_debian_packages
 else
     skip "Debian packages: installed, used, removed" "needs root and dpkg"
+fi
+if command -v lintian >/dev/null && make -s deb >/dev/null; then
+    prove "lintian has neither errors nor warnings" lintian_is_content
+else
+    skip "lintian has neither errors nor warnings" "there is no lintian"
 fi
 echo "1..$tests"
 exit $((failed > 0))

@@ -9,6 +9,7 @@
 set -u
 
 bin=$(cd "$1" && pwd) || exit 2
+tests=$(cd "$(dirname "$0")" && pwd) || exit 2
 prefix=${PREFIX_COMMAND:-}
 work=$(mktemp -d) || exit 1
 processes=
@@ -240,6 +241,36 @@ test_idle() {
         idle 1000 $prefix "$bin/idle_server" 0 1000
 }
 
+# OpenSSL's own client for a start, then peers that are hard to serve.
+test_tls() {
+    if [ ! -x "$bin/tls_server" ] || ! command -v openssl >/dev/null; then
+        skip "tls_server" "there was no OpenSSL"
+        return
+    fi
+    [ -e "$work/certificate" ] ||
+        openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 \
+            -subj /CN=localhost -addext subjectAltName=DNS:localhost \
+            -keyout "$work/key" -out "$work/certificate" 2>"$work/log"
+    start tls_server "$work/certificate" "$work/key" 0 1000
+    server=$process
+    # It does not end with its input, but when it has been idle for too long.
+    echo hello | timeout -k 5 60 openssl s_client -quiet -ign_eof -verify_return_error \
+        -CAfile "$work/certificate" -servername localhost -connect "127.0.0.1:$port" \
+        >"$work/a" 2>"$work/log"
+    [ "$(cat "$work/a")" = hello ]
+    prove $? "tls_server: openssl s_client"
+    stop "$server"
+    prove $? "tls_server: ends when it is told to"
+    if ! command -v python3 >/dev/null; then
+        skip "tls_server: records, back-pressure, farewells, deadlines" "there is no python3"
+        return
+    fi
+    # shellcheck disable=SC2086 # the prefix is words
+    timeout -k 5 100 python3 "$tests/programs/tls_peers.py" "$work/certificate" "$work/key" 3000 \
+        $prefix "$bin/tls_server" >"$work/log" 2>&1
+    prove $? "tls_server: records, back-pressure, farewells, deadlines"
+}
+
 # Servers whose descriptors run out. valgrind has a limit and descriptors of its own.
 test_full() {
     if [ -n "$prefix" ]; then
@@ -250,6 +281,8 @@ test_full() {
     crowd_holds "http_server: no descriptors left" full -s "GET /1 HTTP/1.1$crlf$crlf" \
         -e 'HTTP/1.1 ' -l 'HTTP/1.1 200 OK' "$bin/http_server" "$work/files" 0 2
     crowd_holds "idle_server: no descriptors left" full "$bin/idle_server" 0 60000
+    [ ! -x "$bin/tls_server" ] || crowd_holds "tls_server: no descriptors left" \
+        full -s '' -e '' "$bin/tls_server" "$work/certificate" "$work/key" 0 60000
     start echo_server 0
     echo_server=$process
     crowd_holds "tcp_proxy: no descriptors left" full "$bin/tcp_proxy" 0 127.0.0.1 "$port"
@@ -277,6 +310,7 @@ for backend in ${BACKENDS:-epoll poll select}; do
     test_chat
     test_batch
     test_idle
+    test_tls
     test_full
     stop_all
 done
