@@ -13,7 +13,7 @@ import Synchronization
 ///     }
 ///     try executor.run()
 ///
-/// What ``AsyncFile/readiness(for:timeout:isolation:)`` wakes goes on in the thread that saw the
+/// What ``AsyncFile/readiness(for:timeout:)`` wakes goes on in the thread that saw the
 /// readiness, with no hop to another one. A child task inherits the preference, an unstructured
 /// `Task { … }` does not. An actor is pinned to it so:
 ///
