@@ -85,9 +85,9 @@ extern "C" {
 
 /* The version of this header; sel_version() gives that of the library. */
 #define SEL_VERSION_MAJOR 1
-#define SEL_VERSION_MINOR 0
+#define SEL_VERSION_MINOR 1
 #define SEL_VERSION_PATCH 0
-#define SEL_VERSION_STRING "1.0.0"
+#define SEL_VERSION_STRING "1.1.0"
 
 /*
  * What is waited for (interest), and what has happened (readiness). These are not epoll's bits: EPOLLIN

@@ -4,20 +4,20 @@
  * A backend is a table of C functions, sel_backend_ops. A program hands it to sel_add_backend(); a
  * plug-in is a shared library whose one exported function, sel_plugin(), returns it. Plug-ins are
  * loaded by sel_load_plugin(), or named by the environment variable SELECTORS_PLUGINS: paths with
- * colons between them, each with a slash in it, loaded when the library first needs to know which
- * backends there are. In a privileged process (secure execution) the variable is ignored.
+ * colons between them, each containing a slash. They are loaded when the library first needs the list
+ * of backends. In a privileged process (secure execution) the variable is ignored.
  *
- *     SELECTORS_PLUGINS=./mine.so selectors-backends        lists it, or tells why it was refused
- *     SELECTORS_PLUGINS=./mine.so selectors-conformance mine    proves that it keeps the contract
+ *     SELECTORS_PLUGINS=./mine.so selectors-backends        lists it, or says why it was refused
+ *     SELECTORS_PLUGINS=./mine.so selectors-conformance mine    tests whether it keeps the contract
  *     SELECTORS_PLUGINS=./mine.so SELECTORS_BACKEND=mine server    uses it
  *
- * What a plug-in does wrong stays with it: its table is refused with the reason, an answer against the
- * rules is -EPROTO, events of tokens that it was not given and bits that were not asked for are
- * dropped. It runs in the process, so that a crash of its own is one of the process.
+ * The library checks what a plug-in does. A table that breaks the rules is refused with the reason; an
+ * invalid result is -EPROTO; events with unknown tokens, and bits that were not asked for, are dropped.
+ * But a plug-in runs in the process, and if it crashes, the process does.
  *
- * What the library does for every backend, so that none has to: registrations and their data,
- * deadlines after a signal, threads, wake-ups, fork, one-shot delivery, changes that cancel out,
- * descriptors that are closed or cannot be watched. A backend knows descriptors, masks and tokens.
+ * The library handles the rest for every backend: registrations and their data, deadlines after a
+ * signal, threads, wake-ups, fork, one-shot delivery, changes that cancel out, descriptors that are closed
+ * or cannot be watched. A backend knows descriptors, masks and tokens.
  *
  * A whole plug-in, which watches no more than 20 000 descriptors:
  *
@@ -104,7 +104,7 @@
 extern "C" {
 #endif
 
-/* The version of what this file describes. It goes up when a plug-in has to be compiled again. */
+/* The version of this interface. It increases when plug-ins have to be compiled again. */
 #define SEL_PLUGIN_ABI 1
 
 /*
@@ -120,101 +120,99 @@ __attribute__((packed))
 #endif
 sel_backend_event;
 
-/* Bits of a mask that stand beside POLLIN, POLLOUT, POLLPRI and POLLRDHUP, all that is asked for. */
-#define SEL_MASK_EDGE 0x80000000u      /* report news only; with SEL_CAN_EDGE (EPOLLET) */
-#define SEL_MASK_ONESHOT 0x40000000u   /* report once, then not before a modify; SEL_CAN_ONESHOT */
+/* Bits of a mask beside POLLIN, POLLOUT, POLLPRI and POLLRDHUP; no others are used. */
+#define SEL_MASK_EDGE 0x80000000u      /* report changes only; with SEL_CAN_EDGE (EPOLLET) */
+#define SEL_MASK_ONESHOT 0x40000000u   /* report once, then not until modify; SEL_CAN_ONESHOT */
 #define SEL_MASK_EXCLUSIVE 0x10000000u /* wake one of several; with SEL_CAN_EXCLUSIVE */
 
 /*
  * A backend. The table is copied, its text and functions are used for the rest of the process.
  *
  * Errors. A function returns 0, or a negative errno value and then has changed nothing. It may change
- * errno. What it answers against these rules is an error, -EPROTO, of the call that asked, and
- * sel_last_error() tells the function and the answer.
+ * errno. If a result breaks these rules, the library's caller gets -EPROTO, and sel_last_error() gives
+ * the function and the result.
  *
- * Threads. Calls of one instance come one at a time, but for add, modify and remove during a wait
- * if the backend has SEL_CAN_CONCURRENT. Different instances may be called at the same time. During
- * sel_plugin(), probe and open other threads wait that open a selector or list backends, so these
- * must not wait for one that does. A function may fork, and may not be left by longjmp().
+ * Threads. Calls of one instance are serialized, except that add, modify, remove and further waits may
+ * come during a wait if the backend has SEL_CAN_CONCURRENT. Different instances may be called at the same
+ * time. sel_plugin(), probe and open run while threads that open a selector or list backends are blocked;
+ * they must not wait for such a thread. A function may fork. It must not be left by longjmp().
  *
- * Calls back. A function must not use the selector that it serves: such a call returns -EDEADLK.
+ * Reentrancy. A function must not use the selector that it serves: such a call returns -EDEADLK.
  *
- * Descriptors. fd is a number, and not negative. Between an add that succeeded and its remove the
- * number is the backend's to watch, though the file behind it may be closed or replaced by then. It
- * is not added again before it is removed, but after an error of modify.
+ * Descriptors. fd is not negative. The backend watches it from a successful add to the remove, even if
+ * the file behind it is closed or replaced meanwhile. It is not added again before that, except after an
+ * error of modify.
  */
 typedef struct sel_backend_ops {
     uint32_t abi;          /* SEL_PLUGIN_ABI */
-    uint32_t size;         /* sizeof(sel_backend_ops); what later versions add may be missing */
-    const char *name;      /* 1 to 32 of a-z, 0-9, _ and -, a letter first; not one that exists */
+    uint32_t size;         /* sizeof(sel_backend_ops); fields of later versions may be missing */
+    const char *name;      /* 1 to 32 of a-z, 0-9, _ and -, a letter first; must be unused */
     int32_t rank;          /* the highest is the default (epoll has 300); 0: chosen by name only */
     uint32_t capabilities; /* SEL_CAN_ bits */
 
     /*
-     * Tells whether the backend can be used here: 0, or a negative errno value, and in *reason why
-     * not, if that is more than the value says; the text is copied. Called once, unless it
-     * returns -EINTR, -ENOMEM, -EMFILE or -ENFILE, which say nothing of the system. NULL: the library
-     * opens an instance and waits with a timeout of 0.
+     * Returns 0 if the backend is available here, else a negative errno value; *reason may be set to a
+     * text that explains it, which is copied. Called once, unless it returns -EINTR, -ENOMEM, -EMFILE
+     * or -ENFILE, which are not about the system. NULL: the library opens an instance and waits with a
+     * timeout of 0.
      */
     int (*probe)(const char **reason);
 
-    /* Makes an instance, for one selector, and stores it. It gives it to every other call. */
+    /* Creates an instance, for one selector. Every other call gets it. */
     int (*open)(void **instance);
 
     /*
      * Starts to watch fd. -EBADF: it is not open. -EPERM: its file cannot be watched, as epoll says
      * of regular files; the library then has poll(2) watch it. -ELOOP: it is the backend's own.
-     * What the facility still has under that number, of a file that was there before or of one that
-     * modify has failed for, is replaced: -EEXIST and -ENOENT are against the rules.
+     * An older entry of the facility under that number, of a previous file or after a failed modify, is
+     * replaced: -EEXIST and -ENOENT are not allowed.
      */
     int (*add)(void *instance, int fd, uint32_t mask, uint64_t token);
 
     /*
      * Changes mask and token. An error means that this is not the file that was added, or that it
-     * cannot be changed; whatever it says, the library then adds the number anew.
+     * cannot be changed; after any error the library adds the number again.
      */
     int (*modify)(void *instance, int fd, uint32_t mask, uint64_t token);
 
     /*
-     * Stops to watch fd, which counts as removed whatever is returned. An error means that the file
-     * that was added is not there under this number: should its token come up again, the library
-     * calls reset, or makes another instance, and adds all descriptors anew.
+     * Stops watching fd, which counts as removed whatever is returned. An error means that the number
+     * does not name the file that was added. If its token is reported again, the library calls reset, or
+     * creates another instance, and adds all descriptors again.
      */
     int (*remove)(void *instance, int fd);
 
     /*
-     * Waits until a descriptor is ready or the time is over, and stores up to max events, at least
-     * 1. timeout_ns is in nanoseconds; negative: no limit; 0: only look. It may return early, the
+     * Waits until a descriptor is ready or the time is over, and stores up to max events; max is at least
+     * 1. timeout_ns is in nanoseconds; negative: no limit; 0: return at once. It may return early: the
      * library keeps the deadline. signals, if not NULL, is the thread's signal mask during the wait
-     * (-ENOSYS: cannot be done); it is NULL when timeout_ns is 0.
+     * (-ENOSYS: not supported); it is NULL if timeout_ns is 0.
      *
      * Readiness is level-triggered, and a descriptor is reported at most once. POLLERR, POLLHUP and
-     * POLLNVAL are reported whether asked for or not. Of more ready ones than max, each has to come
-     * within a bounded number of waits. A number whose file was closed must not keep others from
-     * being reported. What a facility has told is reported even where a second look shows nothing: a
-     * look at some files, as the mounts in /proc, clears what they tell; of these, what does not fit
-     * should be kept for the next wait.
+     * POLLNVAL are reported whether asked for or not. If more than max are ready, each is reported within a
+     * bounded number of waits. A closed descriptor must not keep others from being reported. What the
+     * facility has reported is passed on even if a second look shows nothing, because polling some files,
+     * such as the mounts in /proc, clears the event; keep what does not fit for the next wait.
      *
-     * Returns the number of events, or -EINTR when a signal came, or another error, which
-     * sel_select() returns.
+     * Returns the number of events, or -EINTR after a signal, or another error, which sel_select()
+     * returns.
      */
     int (*wait)(void *instance, sel_backend_event *events, int max, int64_t timeout_ns,
                 const sigset_t *signals);
 
     /*
-     * Gives a descriptor that is readable when a watched one is ready: always the same number and
-     * the same file, so that who watches it does not notice a reset (an epoll around the one that is
-     * replaced, for example). Needed with SEL_CAN_FILENO only.
+     * Returns a descriptor that is readable while a watched one is ready. It is always the same number
+     * and the same file, so that a reset is not noticed by those who watch it (for example, an epoll
+     * around the one that is replaced). Needed with SEL_CAN_FILENO only.
      */
     int (*fileno)(void *instance);
 
     /*
-     * Forgets all descriptors that are watched. After a fork (after_fork is 1, in the child) what is
-     * shared with the parent, as the set behind an epoll descriptor, must be left as it is, and
-     * another one made. NULL: the library makes another instance and closes this one. Needed if the
-     * backend has descriptors of its own: a new one must not have a number that is watched, which may
-     * have been closed meanwhile, so keep the number, as by dup3(2), or take another.
-     * No thread is in a wait of the instance.
+     * Stops watching all descriptors. After a fork (after_fork is 1, in the child), do not change what is
+     * shared with the parent, such as the set behind an epoll descriptor; create another one. NULL: the
+     * library creates another instance and closes this one. Needed if the backend has descriptors of its
+     * own: a new one must not get a number that is watched, whose file may be closed by now, so keep the
+     * old number (dup3(2)) or choose another. No thread is in a wait of the instance.
      */
     int (*reset)(void *instance, int after_fork);
 
@@ -222,25 +220,24 @@ typedef struct sel_backend_ops {
     void (*close)(void *instance);
 
     /*
-     * Since 1.1.0, and may be NULL. Called in the child of a fork, at once, for each instance that the
-     * parent had: closes the descriptors that the instance has, which are the parent's, while their
-     * numbers are sure to name them; a daemon may close all descriptors next and give their numbers to
-     * files of its own. Only async-signal-safe functions may be called. A reset with after_fork 1, or
-     * close, follows.
+     * Since 1.1.0; may be NULL. Called in the child right after a fork, for each instance of the parent.
+     * Closes the descriptors of the instance while their numbers still name them: a daemon may close all
+     * descriptors next, and reuse the numbers. Only async-signal-safe functions may be called. A reset with
+     * after_fork 1, or close, follows.
      */
     void (*forked)(void *instance);
 } sel_backend_ops;
 
-/* What the library gives to a plug-in. The table lives forever. */
+/* What the library offers to a plug-in. The table lives forever. */
 typedef struct sel_plugin_host {
     uint32_t abi;  /* SEL_PLUGIN_ABI */
     uint32_t size; /* sizeof(sel_plugin_host) */
 
     /*
-     * Opens an instance of another backend, as sel_open() chooses it from a list of names, to put
-     * something between it and the library; NULL: of the best one, whatever SELECTORS_BACKEND says.
-     * ops is its table, in which no function is NULL but probe; fileno returns -ENOTSUP where there
-     * is none. For use within sel_plugin() and later.
+     * Opens an instance of another backend, chosen from a list of names as by sel_open(), for a plug-in
+     * that stands between it and the library. NULL: of the best one, whatever SELECTORS_BACKEND says.
+     * *ops is its table, in which no function but probe is NULL; fileno returns -ENOTSUP if there is no
+     * descriptor. May be called from within sel_plugin() on.
      *
      * Returns 0, or what sel_open() returns.
      */
@@ -254,9 +251,9 @@ typedef struct sel_plugin_host {
 typedef const sel_backend_ops *sel_plugin_entry(const sel_plugin_host *host);
 
 /*
- * Adds a backend to the process, for the rest of its life. It is tried when it is first asked for.
+ * Adds a backend for the rest of the process's life. It is probed when it is first needed.
  *
- * Returns 0, or, and then sel_last_error() tells more,
+ * Returns 0, or, with details in sel_last_error(),
  *   -EINVAL   ops is NULL or too small, a function is missing, name, rank or capabilities are not
  *             as described
  *   -ENOTSUP  ops->abi is not SEL_PLUGIN_ABI
@@ -273,9 +270,8 @@ int sel_add_backend(const sel_backend_ops *ops);
  *   -EINVAL   path is NULL or has no slash; the file has no function sel_plugin(), or that returns
  *             NULL
  *   -ELIBACC  the file cannot be loaded; sel_last_error() has the loader's words
- *   -ENOSYS   this program cannot load any, since it is linked statically
- * A plug-in that was refused is listed by sel_backends() under its path, with the reason; the first 64
- * refusals of a process are.
+ *   -ENOSYS   this program is linked statically and cannot load libraries
+ * sel_backends() lists a refused plug-in under its path, with the reason; at most 64 per process.
  */
 int sel_load_plugin(const char *path);
 

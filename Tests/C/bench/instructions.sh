@@ -4,8 +4,10 @@
 #
 #     instructions.sh FOLDER LIMITS [SWIFT EXECUTOR]
 #
-# FOLDER has the programs raw_epoll and selectors; SWIFT is that for the Swift face, EXECUTOR that for
-# SelectorsAsync: their allocations are counted, and where strace is, the executor's system calls. Each figure is what more loops need more, so that start-up, registration and exit
+# FOLDER has the programs raw_epoll and selectors; SWIFT is that for the Swift face, of which allocations
+# and the wait that fills an array are counted; EXECUTOR is that for SelectorsAsync, of which allocations
+# and, with strace, system calls are counted. Each figure is what more loops need more, so that start-up,
+# registration and exit
 # cancel out; it is the same on each run. A wait with n ready takes wait + n * event.
 # Exits with 1 if the library is more than 3 % above a limit.
 set -eu
@@ -20,43 +22,48 @@ swift=${3-}
 executor=${4-}
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+stripped=$(mktemp)
+trap 'rm -f "$log" "$stripped"' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# collected PROGRAM WORKLOAD REGISTERED READY LOOPS: the instructions of that whole run.
+# collected PROGRAM ARGUMENT WORKLOAD REGISTERED READY LOOPS: the instructions of that whole run.
 collected() {
-    program=$1
-    shift
-    if ! valgrind --tool=callgrind --callgrind-out-file=/dev/null \
-        "$folder/$program" epoll "$@" >"$log" 2>&1; then
+    if ! valgrind --tool=callgrind --callgrind-out-file=/dev/null "$@" >"$log" 2>&1; then
         cat "$log" >&2
         return 1
     fi
     sed -n 's/.*Collected : \([0-9][0-9]*\).*/\1/p' "$log"
 }
 
-# of PROGRAM WORKLOAD REGISTERED READY LOOPS: the instructions of one loop.
+# of PROGRAM ARGUMENT WORKLOAD REGISTERED READY LOOPS: the instructions of one loop.
 of() {
-    program=$1 workload=$2 registered=$3 ready=$4 loops=$5
-    short=$(collected "$program" "$workload" "$registered" "$ready" "$loops")
-    long=$(collected "$program" "$workload" "$registered" "$ready" $((3 * loops)))
+    program=$1 argument=$2 workload=$3 registered=$4 ready=$5 loops=$6
+    short=$(collected "$program" "$argument" "$workload" "$registered" "$ready" "$loops")
+    long=$(collected "$program" "$argument" "$workload" "$registered" "$ready" $((3 * loops)))
     echo $(((long - short + loops) / (2 * loops)))
+}
+
+# waits PREFIX PROGRAM ARGUMENT: the lines of a wait and an event.
+waits() {
+    prefix=$1
+    shift
+    one=$(of "$@" dispatch 1000 1 1000)
+    many=$(of "$@" dispatch 1000 33 1000)
+    event=$(((many - one + 16) / 32))
+    printf '%swait %d\n%sevent %d\n' "$prefix" $((one - event)) "$prefix" "$event"
 }
 
 # measure PROGRAM: one line for each figure.
 measure() {
-    one=$(of "$1" dispatch 1000 1 1000)
-    many=$(of "$1" dispatch 1000 33 1000)
-    toggle=$(of "$1" toggle 1000 1 10)
-    event=$(((many - one + 16) / 32))
-    modify=$(of "$1" modify 1000 1 1000)
-    register=$(of "$1" register 1000 1 1000)
-    wakeup=$(of "$1" wake_pending 1 0 1000)
+    waits "" "$folder/$1" epoll
+    one=$(of "$folder/$1" epoll dispatch 1000 1 1000)
+    toggle=$(of "$folder/$1" epoll toggle 1000 1 10)
+    modify=$(of "$folder/$1" epoll modify 1000 1 1000)
+    register=$(of "$folder/$1" epoll register 1000 1 1000)
+    wakeup=$(of "$folder/$1" epoll wake_pending 1 0 1000)
     cat <<EOL
-wait $((one - event))
-event $event
 modify $modify
 toggled_modify $(((toggle - one + 100) / 200))
 register $register
@@ -103,7 +110,15 @@ waits_in_executor() {
 }
 
 raw=$(measure raw_epoll)
-library=$(measure selectors)
+library=$(
+    measure selectors
+    if [ -n "$swift" ]; then
+        # valgrind 3.19 does not read the line numbers of Swift.
+        strip -g -o "$stripped" "$swift"
+        chmod +x "$stripped"
+        waits swift_array_ "$stripped" array
+    fi
+)
 allocations=$(
     allocated allocations "$folder/selectors" epoll
     [ -z "$swift" ] || allocated swift_array_allocations "$swift" array
