@@ -64,7 +64,7 @@ final class SelectorEngine: @unchecked Sendable {
     func register(
         _ fd: Int32, _ events: EventMask, data: UnsafeMutableRawPointer?
     ) throws(SelectorError) {
-        try ask(about: fd) { () throws(SystemError) in
+        try withErrors(about: fd) { () throws(SystemError) in
             try core.register(fd, events: events.rawValue, data: data)
         }
         count.add(1, ordering: .relaxed)
@@ -74,14 +74,14 @@ final class SelectorEngine: @unchecked Sendable {
     func modify(
         _ fd: Int32, _ events: EventMask, data: UnsafeMutableRawPointer?
     ) throws(SelectorError) {
-        try ask(about: fd) { () throws(SystemError) in
+        try withErrors(about: fd) { () throws(SystemError) in
             try core.modify(fd, events: events.rawValue, data: data)
         }
     }
 
     @usableFromInline
     func unregister(_ fd: Int32) throws(SelectorError) {
-        try ask(about: fd) { () throws(SystemError) in _ = try core.unregister(fd) }
+        try withErrors(about: fd) { () throws(SystemError) in _ = try core.unregister(fd) }
         count.subtract(1, ordering: .relaxed)
     }
 
@@ -187,7 +187,7 @@ final class SelectorEngine: @unchecked Sendable {
 
     /// Calls the core, and gives its errors their names.
     @inline(__always)
-    private func ask<Result>(
+    private func withErrors<Result>(
         about fd: Int32 = -1, _ call: () throws(SystemError) -> Result
     ) throws(SelectorError) -> Result {
         do throws(SystemError) {

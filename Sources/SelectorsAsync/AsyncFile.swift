@@ -36,7 +36,7 @@ public final class AsyncFile<File: FileObject>: Sendable {
         state = FileState(file.fileDescriptor)
     }
 
-    deinit { executor.drop(state) }
+    deinit { executor.dropHandle(state) }
 
     /// Waits until the file is ready for one of some events, or the time is over.
     ///
@@ -94,11 +94,11 @@ public final class AsyncFile<File: FileObject>: Sendable {
     ) async throws -> EventMask {
         #if DEBUG
             try await withCheckedThrowingContinuation {
-                executor.begin(state, id, events, timeout, $0)
+                executor.startWait(state, id, events, timeout, $0)
             }
         #else
             try await withUnsafeThrowingContinuation {
-                executor.begin(state, id, events, timeout, $0)
+                executor.startWait(state, id, events, timeout, $0)
             }
         #endif
     }

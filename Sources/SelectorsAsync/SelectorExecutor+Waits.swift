@@ -12,7 +12,7 @@ extension SelectorExecutor {
     // MARK: Beginning and end
 
     /// Begins a wait, or resumes its task at once.
-    func begin(
+    func startWait(
         _ file: FileState, _ id: UInt64, _ events: EventMask, _ timeout: Duration?,
         _ continuation: Continuation
     ) {
@@ -69,7 +69,7 @@ extension SelectorExecutor {
         // It has not begun, or has ended.
         guard slot != WaitTable.none else { return lock.unlock() }
         let wait = waits.remove(slot)
-        settle(file)
+        updateRegistration(file)
         lock.unlock()
         wait.continuation.resume(throwing: CancellationError())
     }
@@ -89,16 +89,16 @@ extension SelectorExecutor {
         while file.first != WaitTable.none {
             ended.append(waits.remove(file.first).continuation)
         }
-        forget(file)
+        unregisterFile(file)
         return ended
     }
 
     /// Forgets the registration of a handle that is gone, and so has no waits.
-    func drop(_ file: FileState) {
+    func dropHandle(_ file: FileState) {
         lock.lock()
         // A select may just have returned it.
         if isSelecting && !file.interest.isEmpty { dropped.append(file) }
-        forget(file)
+        unregisterFile(file)
         lock.unlock()
     }
 
@@ -113,7 +113,7 @@ extension SelectorExecutor {
         defer { lock.unlock() }
         for file in dirty {
             file.isDirty = false
-            settle(file)
+            updateRegistration(file)
         }
         dirty.removeAll(keepingCapacity: true)
         if isStopped { return nil }
@@ -149,7 +149,7 @@ extension SelectorExecutor {
         if file.isOneShot {
             file.isSpent = true
             // The others are to be told, too.
-            if file.first != WaitTable.none { settle(file) }
+            if file.first != WaitTable.none { updateRegistration(file) }
         } else if !file.isDirty {
             file.isDirty = true
             dirty.append(file)
@@ -161,7 +161,7 @@ extension SelectorExecutor {
         let now = platform_now()
         while let slot = waits.earliest, waits[slot].deadline <= now, waits[slot].round < round {
             let wait = waits.remove(slot)
-            settle(wait.file)
+            updateRegistration(wait.file)
             woken.append((wait.continuation, []))
         }
     }
@@ -182,10 +182,10 @@ extension SelectorExecutor {
     }
 
     /// Makes a registration fit those who wait: without any it is forgotten.
-    private func settle(_ file: FileState) {
+    private func updateRegistration(_ file: FileState) {
         if file.interest.isEmpty { return }
         let (events, isAnyForeign) = wanted(file)
-        if events.isEmpty { return forget(file) }
+        if events.isEmpty { return unregisterFile(file) }
         if events == file.interest && isAnyForeign == file.isOneShot && !file.isSpent { return }
         // Less than before, or the same again, which is never refused.
         try? watch(file, events, isOneShot: isAnyForeign)
@@ -207,13 +207,13 @@ extension SelectorExecutor {
             // be heard.
             let owner = try selector.get_key(file.fd).data.takeUnretainedValue()
             guard owner.first == WaitTable.none else { throw .alreadyRegistered(file.fd) }
-            forget(owner)
+            unregisterFile(owner)
             try selector.register(file.fd, events: mask, data: data)
         }
         (file.interest, file.isOneShot, file.isSpent) = (events, isOneShot, false)
     }
 
-    private func forget(_ file: FileState) {
+    private func unregisterFile(_ file: FileState) {
         if file.interest.isEmpty { return }
         file.interest = []
         file.isSpent = false

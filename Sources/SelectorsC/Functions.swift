@@ -9,7 +9,7 @@ import SelectorsCore
 public func sel_open(
     _ out: UnsafeMutablePointer<OpaquePointer?>!, _ backend: UnsafePointer<CChar>!
 ) -> Int32 {
-    guard let out else { return Explanation.refuse(EINVAL, "out is NULL") }
+    guard let out else { return Explanation.fail(EINVAL, "out is NULL") }
     out.pointee = nil
     do throws(SystemError) {
         out.pointee = OpaquePointer(try BackendRegistry.shared().open(backend).address)
@@ -29,7 +29,7 @@ public func sel_close(_ selector: OpaquePointer!) -> Int32 {
         core.deallocate()
         return 0
     } catch {
-        return Explanation.refuse(error)
+        return Explanation.fail(error)
     }
 }
 
@@ -170,7 +170,7 @@ private func wakeup(_ selector: OpaquePointer?) -> Int32 {
 public func sel_get_key(
     _ selector: OpaquePointer!, _ fd: Int32, _ key: UnsafeMutablePointer<sel_key>!
 ) -> Int32 {
-    guard let key else { return Explanation.refuse(EINVAL, "key is NULL") }
+    guard let key else { return Explanation.fail(EINVAL, "key is NULL") }
     return with(selector, descriptor: fd) { core throws(SystemError) in
         key.pointee = try core.key(of: fd)
         if ThreadOrder.isTold { ThreadOrder.acquire(selector) }
@@ -183,7 +183,7 @@ public func sel_get_map(
     _ selector: OpaquePointer!, _ keys: UnsafeMutablePointer<sel_key>!, _ max: Int32
 ) -> Int32 {
     guard max == 0 || (max > 0 && keys != nil) else {
-        return Explanation.refuse(EINVAL, "max is negative, or keys is NULL")
+        return Explanation.fail(EINVAL, "max is negative, or keys is NULL")
     }
     return with(selector) { core throws(SystemError) in
         let count = try core.copyKeys(to: keys, max: max)
@@ -200,8 +200,8 @@ public func sel_fileno(_ selector: OpaquePointer!) -> Int32 {
         } catch {
             guard error.code == ENOTSUP || error.code == ELOOP else { throw error }
             return error.code == ELOOP
-                ? Explanation.refuse(ELOOP, "selectors watch one another in too many levels")
-                : Explanation.refuse(ENOTSUP, "the backend has no descriptor")
+                ? Explanation.fail(ELOOP, "selectors watch one another in too many levels")
+                : Explanation.fail(ENOTSUP, "the backend has no descriptor")
         }
     }
 }
@@ -221,7 +221,7 @@ public func sel_capabilities(_ selector: OpaquePointer!) -> UInt32 {
 @_cdecl("sel_backends") @implementation
 public func sel_backends(_ infos: UnsafeMutablePointer<sel_backend_info>!, _ max: Int32) -> Int32 {
     guard max == 0 || (max > 0 && infos != nil) else {
-        return Explanation.refuse(EINVAL, "max is negative, or infos is NULL")
+        return Explanation.fail(EINVAL, "max is negative, or infos is NULL")
     }
     do throws(SystemError) {
         return try BackendRegistry.shared().describe(infos, max: max)
@@ -276,7 +276,7 @@ private func with(
     do throws(SystemError) {
         return try body(core)
     } catch {
-        return Explanation.refuse(core.explain(error))
+        return Explanation.fail(core.explain(error))
     }
 }
 
@@ -297,7 +297,7 @@ private func with(
 
 @inline(never)
 private func refuse(_ error: SystemError, of core: SelectorCore, _ fd: Int32) -> Int32 {
-    Explanation.refuse(core.explain(error), descriptor: fd)
+    Explanation.fail(core.explain(error), descriptor: fd)
 }
 
 /// The core behind a handle.
@@ -309,11 +309,11 @@ private func core(_ selector: OpaquePointer) -> SelectorCore {
 
 @inline(never)
 private func refuseNull() -> Int32 {
-    Explanation.refuse(EINVAL, "selector is NULL")
+    Explanation.fail(EINVAL, "selector is NULL")
 }
 
 @inline(never)
 private func refuseSelect(_ selector: OpaquePointer?, _ max: Int32) -> Int32 {
     if selector == nil { return refuseNull() }
-    return Explanation.refuse(EINVAL, max < 1 ? "max is less than 1" : "events is NULL")
+    return Explanation.fail(EINVAL, max < 1 ? "max is less than 1" : "events is NULL")
 }

@@ -16,7 +16,7 @@ protocol Facility: ~Copyable {
     ) throws(SystemError) -> Int32
     mutating func fileno() throws(SystemError) -> Int32?
     /// In a fork's child, at once: closes its own descriptors, which are the parent's.
-    mutating func leaveToParent()
+    mutating func closeAfterFork()
     mutating func close()
 }
 
@@ -159,10 +159,10 @@ enum Backend {
     }
 
     @inline(never)
-    func leaveToParent() {
+    func closeAfterFork() {
         switch self {
-        case .epoll(let backend): backend.pointee.leaveToParent()
-        case .plugin(let backend): backend.pointee.leaveToParent()
+        case .epoll(let backend): backend.pointee.closeAfterFork()
+        case .plugin(let backend): backend.pointee.closeAfterFork()
         case .poll, .select, .custom: break
         }
     }

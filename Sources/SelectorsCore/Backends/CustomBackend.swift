@@ -48,7 +48,7 @@ struct CustomBackend: ~Copyable, Facility {
     }
 
     /// Its reset is told of the fork.
-    func leaveToParent() {}
+    func closeAfterFork() {}
 
     func close() {
         backend.close()

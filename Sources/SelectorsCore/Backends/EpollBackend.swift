@@ -71,7 +71,7 @@ struct EpollBackend: ~Copyable, Facility {
 
     mutating func reset(afterFork: Bool, place: PlaceDescriptor) throws(SystemError) {
         // A plug-in that was made before 1.1.0 does not pass on what is to be done at once.
-        if afterFork && epfd >= 0 { leaveToParent() }
+        if afterFork && epfd >= 0 { closeAfterFork() }
         let fresh = try check(platform_epoll_create())
         if isOurs(epfd) {
             // The old one may live on in a fork's child, and be reported by the shell.
@@ -172,7 +172,7 @@ struct EpollBackend: ~Copyable, Facility {
 
     /// The shell's number is known outside, and so is replaced at once: the parent's epoll must not be
     /// watched in its place.
-    mutating func leaveToParent() {
+    mutating func closeAfterFork() {
         if isOurs(epfd) { _ = platform_close(epfd) }
         if epfd >= 0 { (former, epfd) = (epfd, -1) }
         guard isOurs(shell) else { return }

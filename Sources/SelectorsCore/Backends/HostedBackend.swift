@@ -101,7 +101,7 @@ enum HostedBackend {
             },
             forked: { instance in
                 guard let instance else { return }
-                instance.assumingMemoryBound(to: Backend.self).pointee.leaveToParent()
+                instance.assumingMemoryBound(to: Backend.self).pointee.closeAfterFork()
             })
     }
 

@@ -28,7 +28,7 @@ struct PluginBackend: ~Copyable, Facility {
         _ ops: UnsafePointer<sel_backend_ops>
     ) throws(SystemError) -> UnsafeMutableRawPointer? {
         var instance: UnsafeMutableRawPointer?
-        try ask(ops, "open", upTo: 0) { ops.pointee.open.unsafelyUnwrapped(&instance) }
+        try callChecked(ops, "open", upTo: 0) { ops.pointee.open.unsafelyUnwrapped(&instance) }
         return instance
     }
 
@@ -45,7 +45,7 @@ struct PluginBackend: ~Copyable, Facility {
     func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
         try check(platform_check_open(fd))
         do throws(SystemError) {
-            try ask(ops, "add", upTo: 0) {
+            try callChecked(ops, "add", upTo: 0) {
                 ops.pointee.add.unsafelyUnwrapped(instance, fd, mask, token)
             }
         } catch {
@@ -56,18 +56,20 @@ struct PluginBackend: ~Copyable, Facility {
     }
 
     func modify(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
-        try ask(ops, "modify", upTo: 0) {
+        try callChecked(ops, "modify", upTo: 0) {
             ops.pointee.modify.unsafelyUnwrapped(instance, fd, mask, token)
         }
     }
 
     func remove(_ fd: Int32) throws(SystemError) {
-        try ask(ops, "remove", upTo: 0) { ops.pointee.remove.unsafelyUnwrapped(instance, fd) }
+        try callChecked(ops, "remove", upTo: 0) {
+            ops.pointee.remove.unsafelyUnwrapped(instance, fd)
+        }
     }
 
     mutating func reset(afterFork: Bool, place: PlaceDescriptor) throws(SystemError) {
         if let reset = ops.pointee.reset {
-            try ask(ops, "reset", upTo: 0) { reset(instance, afterFork ? 1 : 0) }
+            try callChecked(ops, "reset", upTo: 0) { reset(instance, afterFork ? 1 : 0) }
         } else {
             let fresh = try PluginBackend.open(ops)
             close()
@@ -79,19 +81,19 @@ struct PluginBackend: ~Copyable, Facility {
         into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
-        try ask(ops, "wait", upTo: max) {
+        try callChecked(ops, "wait", upTo: max) {
             ops.pointee.wait.unsafelyUnwrapped(instance, events, max, timeout, signals)
         }
     }
 
     func fileno() throws(SystemError) -> Int32? {
         guard ops.pointee.capabilities & UInt32(SEL_CAN_FILENO) != 0 else { return nil }
-        return try ask(ops, "fileno", upTo: .max) {
+        return try callChecked(ops, "fileno", upTo: .max) {
             ops.pointee.fileno.unsafelyUnwrapped(instance)
         }
     }
 
-    func leaveToParent() {
+    func closeAfterFork() {
         ops.pointee.forked?(instance)
     }
 
@@ -102,7 +104,7 @@ struct PluginBackend: ~Copyable, Facility {
 
 /// Calls a plug-in's function, and gives back its result, which must not be greater than `limit`.
 @discardableResult
-private func ask(
+private func callChecked(
     _ ops: UnsafePointer<sel_backend_ops>, _ function: StaticString, upTo limit: Int32,
     _ call: () -> Int32
 ) throws(SystemError) -> Int32 {

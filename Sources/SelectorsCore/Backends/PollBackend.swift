@@ -163,7 +163,7 @@ struct PollBackend: ~Copyable, Facility {
 
     func fileno() -> Int32? { nil }
 
-    func leaveToParent() {}
+    func closeAfterFork() {}
 
     func close() {}
 }

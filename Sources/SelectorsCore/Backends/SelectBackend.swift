@@ -280,7 +280,7 @@ struct SelectBackend: ~Copyable, Facility {
 
     func fileno() -> Int32? { nil }
 
-    func leaveToParent() {}
+    func closeAfterFork() {}
 
     func close() {}
 }

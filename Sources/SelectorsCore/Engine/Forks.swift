@@ -47,7 +47,7 @@ enum Forks {
     private static let beginChild: @convention(c) () -> Void = {
         guard let globals = Globals.shared else { return }
         globals.pointee.forks.generation &+= 1
-        forEach(in: globals) { $0.leaveToParent() }
+        forEach(in: globals) { $0.closeAfterFork() }
         _ = globals.pointee.forks.gate.reopenAfterFork()
         _ = globals.pointee.registry.gate.reopenAfterFork()
         giveForkLock(globals)

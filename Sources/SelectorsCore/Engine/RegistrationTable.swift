@@ -26,8 +26,8 @@ struct Registration: BitwiseCopyable {
         let rawValue: UInt16
         /// It stands in the list of changes.
         static let changed = Flags(rawValue: 1)
-        /// The backend refused it: the core watches it by poll(2).
-        static let refused = Flags(rawValue: 2)
+        /// The backend cannot watch it: the core does by poll(2).
+        static let polled = Flags(rawValue: 2)
         /// It was reported and is not to be again before it is modified.
         static let disarmed = Flags(rawValue: 4)
     }

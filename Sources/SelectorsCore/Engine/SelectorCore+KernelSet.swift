@@ -44,7 +44,7 @@ extension SelectorCore {
         } catch {
             registration.pointee.installed = 0
             guard error.code == EPERM else { throw error }
-            try pollRefused(fd, events)
+            try watchByPoll(fd, events)
         }
     }
 
@@ -58,7 +58,7 @@ extension SelectorCore {
             try watch(fd, events)
         } catch {
             guard isOfTheFile(error) else { throw error }
-            try pollRefused(fd, events)
+            try watchByPoll(fd, events)
         }
     }
 
@@ -76,12 +76,12 @@ extension SelectorCore {
         let registration = state.pointee.table.at(fd)
         if registration.pointee.installed == 0 { return }
         registration.pointee.installed = 0
-        if registration.pointee.flags.contains(.refused) { return releaseRefused(fd) }
+        if registration.pointee.flags.contains(.polled) { return unwatchByPoll(fd) }
         renewToken(fd)
         do throws(SystemError) {
             try state.pointee.backend.remove(fd)
         } catch {
-            leaveBehind(fd)
+            noteLeftover(fd)
         }
     }
 
@@ -99,7 +99,7 @@ extension SelectorCore {
 
     /// Notes that the kernel may go on to watch a file that had this number: its token must not
     /// speak for the file that has it now.
-    private func leaveBehind(_ fd: Int32) {
+    private func noteLeftover(_ fd: Int32) {
         state.pointee.mayHaveLeftovers = true
         state.pointee.table.at(fd).pointee.generation &+= 1
     }
@@ -166,14 +166,14 @@ extension SelectorCore {
         if installed == 0 { return try watchAgain(fd, wanted) }
         let mask = backendMask(wanted)
         let token = state.pointee.table.token(fd)
-        if registration.pointee.flags.contains(.refused) {
+        if registration.pointee.flags.contains(.polled) {
             // The number may name a file by now that the backend does take, if it can.
             do throws(SystemError) {
                 try state.pointee.backend.add(fd, mask: mask, token: token)
-                releaseRefused(fd)
+                unwatchByPoll(fd)
             } catch {
                 guard isOfTheFile(error) else { throw error }
-                refused.pointee.modify(fd, mask: mask, token: token)
+                polled.pointee.modify(fd, mask: mask, token: token)
             }
         } else {
             renewToken(fd)
@@ -182,7 +182,7 @@ extension SelectorCore {
                     fd, mask: mask, token: state.pointee.table.token(fd))
             } catch {
                 // The file that was registered is closed, or has another number now.
-                leaveBehind(fd)
+                noteLeftover(fd)
                 return try watchAgain(fd, wanted)
             }
         }
@@ -190,45 +190,45 @@ extension SelectorCore {
     }
 
     /// Leaves a number that the backend cannot watch to poll(2).
-    private func pollRefused(_ fd: Int32, _ events: UInt32) throws(SystemError) {
+    private func watchByPoll(_ fd: Int32, _ events: UInt32) throws(SystemError) {
         let registration = state.pointee.table.at(fd)
-        try refused.pointee.insert(
+        try polled.pointee.insert(
             fd, mask: Interest.pollMask(events), token: state.pointee.table.token(fd))
-        registration.pointee.flags.insert(.refused)
+        registration.pointee.flags.insert(.polled)
         registration.pointee.installed = UInt16(truncatingIfNeeded: events)
-        duties.insert(.pollRefused)
+        duties.insert(.pollBeside)
     }
 
     /// Takes a number back from poll(2).
-    private func releaseRefused(_ fd: Int32) {
-        refused.pointee.remove(fd)
-        state.pointee.table.at(fd).pointee.flags.remove(.refused)
-        if refused.pointee.count == 0 { duties.remove(.pollRefused) }
+    private func unwatchByPoll(_ fd: Int32) {
+        polled.pointee.remove(fd)
+        state.pointee.table.at(fd).pointee.flags.remove(.polled)
+        if polled.pointee.count == 0 { duties.remove(.pollBeside) }
     }
 
     /// Before a wait in the kernel: has the backend watch what it can by now, and poll(2) need not.
     ///
     /// None of it is ready, and so none is closed: what was closed names another file by now.
-    func watchRefused() {
-        var slot = refused.pointee.count - 1
+    func returnToBackend() {
+        var slot = polled.pointee.count - 1
         while slot >= 0 {
-            _ = try? watchRefused(refused.pointee.number(at: slot))
+            _ = try? returnToBackend(polled.pointee.number(at: slot))
             slot -= 1
         }
     }
 
-    /// Has the backend watch a refused number, if it can by now.
+    /// Has the backend watch a number that poll(2) watches, if it can by now.
     ///
     /// - Returns: What can be said without poll(2): the mask of a file that is always ready, or of a
     ///   closed number; else 0.
     /// - Throws: What tells nothing about the file.
     @inline(never)
-    func watchRefused(_ fd: Int32) throws(SystemError) -> UInt32 {
+    func returnToBackend(_ fd: Int32) throws(SystemError) -> UInt32 {
         let wanted = backendMask(state.pointee.table.at(fd).pointee.wanted)
         do throws(SystemError) {
             try state.pointee.backend.add(
                 fd, mask: wanted, token: state.pointee.table.token(fd))
-            releaseRefused(fd)
+            unwatchByPoll(fd)
             return 0
         } catch {
             guard isOfTheFile(error) else { throw error }
@@ -252,24 +252,24 @@ extension SelectorCore {
         // Another thread may have done it meanwhile.
         guard duties.contains(.rebuild) else { return }
         assert(gate.isOwned && !gate.isWaiting)
-        try state.pointee.backend.reset(afterFork: duties.contains(.leaveToParent)) {
+        try state.pointee.backend.reset(afterFork: duties.contains(.renewAfterFork)) {
             (fd, former) throws(SystemError) in try place(fd, former)
         }
-        if duties.contains(.leaveToParent) {
+        if duties.contains(.renewAfterFork) {
             try renewWakeUp()
-            duties.remove(.leaveToParent)
+            duties.remove(.renewAfterFork)
         }
         state.pointee.wakeUp.forget()
         try watchWakeUp()
         try state.pointee.wakeUp.repeatRequest()
-        refused.pointee.removeAll()
-        duties.remove(.pollRefused)
+        polled.pointee.removeAll()
+        duties.remove(.pollBeside)
         state.pointee.mayHaveLeftovers = false
         var fd = state.pointee.table.first
         while fd != RegistrationTable.none {
             let registration = state.pointee.table.at(fd)
             registration.pointee.installed = 0
-            registration.pointee.flags.remove(.refused)
+            registration.pointee.flags.remove(.polled)
             let wanted = registration.pointee.wanted
             if wanted != 0 { try watchAgain(fd, wanted) }
             fd = registration.pointee.next

@@ -24,7 +24,7 @@ extension SelectorCore {
         registration.pointee.data = data
         registration.pointee.interest = events
         state.pointee.table.append(fd)
-        if registration.pointee.flags.contains(.refused) { passOnPoll() }
+        if registration.pointee.flags.contains(.polled) { passOnPoll() }
     }
 
     /// Builds the set anew for a number that is not registered.
@@ -49,14 +49,14 @@ extension SelectorCore {
         noteChange(fd)
         if state.pointee.isNested || gate.isWaiting {
             applyChangesOrWake()
-            if registration.pointee.flags.contains(.refused) { passOnPoll() }
+            if registration.pointee.flags.contains(.polled) { passOnPoll() }
         }
     }
 
     /// With the lock held: where nobody watches what is left to poll(2), has one that waits begin
     /// anew, and do so.
     func passOnPoll() {
-        if duties.contains(.pollRefused) && !duties.contains(.blockInPoll) && gate.isWaiting {
+        if duties.contains(.pollBeside) && !duties.contains(.blockInPoll) && gate.isWaiting {
             try? state.pointee.wakeUp.kick()
         }
     }

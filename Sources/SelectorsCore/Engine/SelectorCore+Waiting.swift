@@ -16,7 +16,7 @@ extension SelectorCore {
         signals: UnsafePointer<sigset_t>? = nil
     ) -> Int32 {
         guard timeout < 0 && signals == nil && gate.tryBeginWait() else {
-            return SelectorCore.begin(
+            return SelectorCore.selectInFull(
                 self, into: events, max: max, timeout: timeout, signals: signals)
         }
         return waitPlainly(into: events, max: max)
@@ -43,12 +43,12 @@ extension SelectorCore {
             event += 1
             left -= 1
         } while left != 0
-        return gate.tryUnlock() ? reported : SelectorCore.leave(self, with: reported)
+        return gate.tryUnlock() ? reported : SelectorCore.finishSelect(self, with: reported)
     }
 
     /// A select that begins otherwise than most.
     @inline(never)
-    private static func begin(
+    private static func selectInFull(
         _ core: SelectorCore, into events: UnsafeMutablePointer<sel_event>, max: Int32,
         timeout: Int64, signals: UnsafePointer<sigset_t>?
     ) -> Int32 {
@@ -60,7 +60,7 @@ extension SelectorCore {
             return try core.repeatedSelect(
                 into: events, max: max, timeout: timeout, signals: signals)
         } catch {
-            return core.refuse(error)
+            return core.failSelect(error)
         }
     }
 
@@ -81,7 +81,7 @@ extension SelectorCore {
                 throw SystemError(0 &- result)
             }
         } catch {
-            return core.refuse(error)
+            return core.failSelect(error)
         }
         return deliverRest(core, result, of: result, from: reports, to: events)
     }
@@ -96,25 +96,25 @@ extension SelectorCore {
         to event: UnsafeMutablePointer<sel_event>
     ) -> Int32 {
         let count = reported - left + core.deliver(report, left, to: event)
-        if count > 0 { return leave(core, with: count) }
+        if count > 0 { return finishSelect(core, with: count) }
         let max = room(before: report, from: event)
         do throws(SystemError) {
             return try core.repeatedSelect(into: event, max: max, timeout: -1, signals: nil)
         } catch {
-            return core.refuse(error)
+            return core.failSelect(error)
         }
     }
 
     /// Ends a select that returns events.
     @inline(never)
-    private static func leave(_ core: SelectorCore, with count: Int32) -> Int32 {
-        core.settle()
+    private static func finishSelect(_ core: SelectorCore, with count: Int32) -> Int32 {
+        core.performUrgentDuties()
         core.unlock()
         return count
     }
 
-    private func refuse(_ error: SystemError) -> Int32 {
-        Explanation.refuse(explain(error))
+    private func failSelect(_ error: SystemError) -> Int32 {
+        Explanation.fail(explain(error))
     }
 
     /// The whole of select: with duties, with a deadline, and again after a wait that gave nothing.
@@ -158,7 +158,7 @@ extension SelectorCore {
                     into: events, max: max, timeout: failure == nil ? remaining : 0,
                     signals: signals)
                 if count > 0 {
-                    settle()
+                    performUrgentDuties()
                     return count
                 }
                 if duties.contains(.wakeUp) { continue }
@@ -190,7 +190,7 @@ extension SelectorCore {
     /// signal handler's having forked: this child's wait has to begin anew.
     private func endsSelect(_ error: SystemError) -> Bool {
         error.code == EINTR
-            ? state.pointee.isInterruptible : !duties.contains(.leaveToParent)
+            ? state.pointee.isInterruptible : !duties.contains(.renewAfterFork)
     }
 
     /// Throws what has gone wrong with the wake-up, once.
@@ -201,7 +201,7 @@ extension SelectorCore {
     }
 
     /// Sees to the duties that cannot wait for the next select once this one returns events.
-    private func settle() {
+    private func performUrgentDuties() {
         if duties.isEmpty { return }
         duties.remove(.wakeUp)
         if state.pointee.isNested || gate.isWaiting { applyChangesOrWake() }
@@ -301,7 +301,7 @@ extension SelectorCore {
                 fd: Int32(truncatingIfNeeded: report.token), events: interest,
                 data: registration.pointee.data),
             events: readiness, detail: Interest.detail(report.mask))
-        let isRefused = registration.pointee.flags.contains(.refused)
+        let isRefused = registration.pointee.flags.contains(.polled)
         if interest & Interest.oneShot != 0 {
             registration.pointee.flags.insert(.disarmed)
             if !isRefused && isOneShotInKernel(interest) {
@@ -329,25 +329,25 @@ extension SelectorCore {
         passOnEvacuation()
     }
 
-    /// Looks at the backend and, if there are any, at the refused ones in turn, and lets go of the
+    /// Looks at the backend and, if there are any, at what poll(2) watches, in turn, and lets go of the
     /// lock to block only if none is ready.
     private func collectFromAll(
         into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
-        if timeout == 0 || duties.contains(.pollRefused) {
-            state.pointee.refusedFirst.toggle()
+        if timeout == 0 || duties.contains(.pollBeside) {
+            state.pointee.polledFirst.toggle()
             var count: Int32 = 0
             var failure: SystemError?
             for turn in 0..<2 where count < max {
-                let isRefused = (turn == 0) == state.pointee.refusedFirst
-                if isRefused && (!duties.contains(.pollRefused) || duties.contains(.blockInPoll)) {
+                let isRefused = (turn == 0) == state.pointee.polledFirst
+                if isRefused && (!duties.contains(.pollBeside) || duties.contains(.blockInPoll)) {
                     continue
                 }
                 do throws(SystemError) {
                     let (rest, room) = (events + Int(count), max - count)
                     let reports = SelectorCore.place(for: room, in: rest)
-                    let reported = try look(isRefused, into: reports, max: room)
+                    let reported = try poll(isRefused, into: reports, max: room)
                     count += deliver(reports, reported, to: rest)
                 } catch {
                     // The other kind may have something ready all the same.
@@ -365,9 +365,9 @@ extension SelectorCore {
             }
         }
         var pollable: Int32?
-        if duties.contains(.pollRefused) && !duties.contains(.blockInPoll) {
-            watchRefused()
-            if duties.contains(.pollRefused) { pollable = state.pointee.backend.pollable() }
+        if duties.contains(.pollBeside) && !duties.contains(.blockInPoll) {
+            returnToBackend()
+            if duties.contains(.pollBeside) { pollable = state.pointee.backend.pollable() }
             if pollable != nil { duties.insert(.blockInPoll) }
         }
         let reports = SelectorCore.place(for: max, in: events)
@@ -392,32 +392,32 @@ extension SelectorCore {
     }
 
     /// Looks at the backend, or at what poll(2) watches, without waiting.
-    private func look(
+    private func poll(
         _ isRefused: Bool, into reports: UnsafeMutablePointer<BackendEvent>, max: Int32
     ) throws(SystemError) -> Int32 {
         guard isRefused else {
             return try state.pointee.backend.wait(into: reports, max: max, timeout: 0, signals: nil)
         }
         do throws(SystemError) {
-            return try refused.pointee.wait(into: reports, max: max, timeout: 0, signals: nil)
+            return try polled.pointee.wait(into: reports, max: max, timeout: 0, signals: nil)
         } catch {
             guard error.code == EINVAL else { throw error }
-            return try lookOneByOne(into: reports, max: max)
+            return try probeOneByOne(into: reports, max: max)
         }
     }
 
-    /// Looks at the refused ones without poll(2), which takes no more than RLIMIT_NOFILE.
-    private func lookOneByOne(
+    /// Probes what poll(2) watches without poll(2), which takes no more than RLIMIT_NOFILE.
+    private func probeOneByOne(
         into reports: UnsafeMutablePointer<BackendEvent>, max: Int32
     ) throws(SystemError) -> Int32 {
         var count = 0
         var failure: SystemError?
-        var slot = refused.pointee.count - 1
+        var slot = polled.pointee.count - 1
         while slot >= 0 && count < Int(max) {
-            let fd = refused.pointee.number(at: slot)
+            let fd = polled.pointee.number(at: slot)
             slot -= 1
             do throws(SystemError) {
-                let mask = try watchRefused(fd)
+                let mask = try returnToBackend(fd)
                 if mask == 0 { continue }
                 reports[count] = BackendEvent(
                     mask: mask, token: state.pointee.table.token(fd))
@@ -448,7 +448,7 @@ extension SelectorCore {
         gate.beginWait(attention: !duties.isEmpty)
         do throws(SystemError) {
             if let pollable {
-                return try refused.pointee.wait(
+                return try polled.pointee.wait(
                     beside: pollable, into: reports, max: max, timeout: timeout, signals: signals)
             }
             return try state.pointee.backend.wait(

@@ -34,8 +34,8 @@ package struct SelectorCore: @unchecked Sendable {
         /// Set once `fileno` is known outside: somebody may wait on it, so changes cannot wait.
         var isNested = false
 
-        /// Whether the refused ones come first in the next select, so that neither kind starves.
-        var refusedFirst = false
+        /// Whether what poll(2) watches comes first in the next select, so that neither kind starves.
+        var polledFirst = false
 
         /// An unregistered file may be left in the kernel set, because it was closed under its number
         /// before: an unknown token then means that the set has to be built anew.
@@ -76,13 +76,13 @@ package struct SelectorCore: @unchecked Sendable {
         /// The kernel set is to be built anew before it is used again.
         static let rebuild = Duties(rawValue: 2)
         /// Some numbers are poll's to watch.
-        static let pollRefused = Duties(rawValue: 4)
+        static let pollBeside = Duties(rawValue: 4)
         /// A select is asked to return.
         static let wakeUp = Duties(rawValue: 8)
         /// The selector is being closed.
         static let close = Duties(rawValue: 16)
         /// The process is a fork's child, and the kernel set the parent's.
-        static let leaveToParent = Duties(rawValue: 32)
+        static let renewAfterFork = Duties(rawValue: 32)
         /// Always: who waits has to be known, for the backend may call back.
         static let foreign = Duties(rawValue: 128)
 
@@ -107,7 +107,7 @@ package struct SelectorCore: @unchecked Sendable {
 
     let state: UnsafeMutablePointer<State>
 
-    /// The state stands behind both gates, and before ``refused``.
+    /// The state stands behind both gates, and before ``polled``.
     private static let stateOffset = Int(PLATFORM_WIPED) + 2 * Gate.stateSize
     private static let size =
         2 * Gate.stateSize + MemoryLayout<State>.stride + MemoryLayout<PollBackend>.stride
@@ -127,7 +127,7 @@ package struct SelectorCore: @unchecked Sendable {
     ///
     /// It is no field of the state, for a thread waits with it without the lock, which the thread
     /// sanitizer would take for a change of the whole.
-    var refused: UnsafeMutablePointer<PollBackend> {
+    var polled: UnsafeMutablePointer<PollBackend> {
         UnsafeMutableRawPointer(state + 1).assumingMemoryBound(to: PollBackend.self)
     }
 
@@ -166,13 +166,13 @@ package struct SelectorCore: @unchecked Sendable {
             let wakeUp = try WakeUp.open(isEdge: capabilities.contains(.edge))
             let core = SelectorCore(memory + stateOffset)
             core.state.initialize(to: State(backend, name, capabilities, wakeUp))
-            core.refused.initialize(to: PollBackend())
+            core.polled.initialize(to: PollBackend())
             do throws(SystemError) {
                 try core.watchWakeUp()
                 try Forks.add(core, since: generation)
             } catch {
                 core.state.pointee.wakeUp.close()
-                core.refused.deinitialize(count: 1)
+                core.polled.deinitialize(count: 1)
                 core.state.deinitialize(count: 1)
                 throw error
             }
@@ -189,7 +189,7 @@ package struct SelectorCore: @unchecked Sendable {
         _ backend: Backend, _ error: SystemError, since generation: UInt32
     ) -> SystemError {
         let isInChild = generation != Forks.generation
-        if isInChild { backend.leaveToParent() }
+        if isInChild { backend.closeAfterFork() }
         backend.close()
         return isInChild ? SystemError(ECANCELED) : error
     }
@@ -239,7 +239,7 @@ package struct SelectorCore: @unchecked Sendable {
 
     /// Closes the descriptors, in a fork's child.
     private func closeDescriptors() {
-        state.pointee.backend.leaveToParent()
+        state.pointee.backend.closeAfterFork()
         state.pointee.wakeUp.detach()
     }
 
@@ -248,7 +248,7 @@ package struct SelectorCore: @unchecked Sendable {
         // In a child whose fork was not noticed another thread of the parent's may have been in the
         // middle of a change: what was its memory is left.
         guard gate.isLive else { return }
-        refused.deinitialize(count: 1)
+        polled.deinitialize(count: 1)
         state.deinitialize(count: 1)
         faceGate.destroy()
         gate.destroy()
@@ -286,10 +286,10 @@ package struct SelectorCore: @unchecked Sendable {
     /// After a fork, in the child: lets go of the parent's kernel set and descriptors.
     ///
     /// The next call that needs them makes others. It is async-signal-safe.
-    func leaveToParent() {
+    func closeAfterFork() {
         let isWhole = gate.reopenAfterFork()
         let isFaceWhole = faceGate.reopenAfterFork()
-        duties.formUnion([.leaveToParent, .rebuild])
+        duties.formUnion([.renewAfterFork, .rebuild])
         duties.remove(.blockInPoll)
         // Another thread of the parent's was closing it: here nobody goes on with that.
         let isClosing = isWhole && duties.contains(.close)

@@ -76,7 +76,7 @@ struct BackendEntry {
         case underTrial
         case available
         /// The text lives forever.
-        case refused(UnsafePointer<CChar>)
+        case unavailable(UnsafePointer<CChar>)
     }
 
     let state: UnsafeMutablePointer<State>
@@ -112,12 +112,12 @@ struct BackendEntry {
         } else if case .underTrial = state.pointee.verdict {
             return StaticString("it is being tried").cString
         }
-        if case .refused(let reason) = state.pointee.verdict { return reason }
+        if case .unavailable(let reason) = state.pointee.verdict { return reason }
         return nil
     }
 
     /// Tells whether this stands for a library that could not be added.
-    func isRefused(_ path: UnsafePointer<CChar>) -> Bool {
+    func isRejected(_ path: UnsafePointer<CChar>) -> Bool {
         guard case .none = state.pointee.maker, let origin = state.pointee.origin else {
             return false
         }
@@ -174,7 +174,7 @@ struct BackendEntry {
         default:
             var words = LastError.words(of: code)
             if let reason, reason.pointee != 0 { words = reason }
-            return .refused(Words.copyLine(words).map { UnsafePointer($0) } ?? name)
+            return .unavailable(Words.copyLine(words).map { UnsafePointer($0) } ?? name)
         }
     }
 }

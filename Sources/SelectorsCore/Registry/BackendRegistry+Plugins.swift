@@ -101,7 +101,7 @@ extension BackendRegistry {
 
     /// Loads what `SELECTORS_PLUGINS` names, the first time that it is called.
     ///
-    /// What is refused is listed with the reason. The lock is free meanwhile: the loader has one of its
+    /// What is rejected is listed with the reason. The lock is free meanwhile: the loader has one of its
     /// own, and a thread that holds that may want this one, in the constructor of a library. So several
     /// threads may be here at once; each goes through the list, and passes over what is known.
     func loadNamedPlugins() {
@@ -122,15 +122,15 @@ extension BackendRegistry {
 
     private func loadPlugin(_ path: UnsafePointer<CChar>) throws(SystemError) {
         guard strchr(path, Int32(UInt8(ascii: "/"))) != nil else {
-            throw refuse(path, EINVAL, StaticString("its path has no slash").cString)
+            throw rejected(path, EINVAL, StaticString("its path has no slash").cString)
         }
         guard platform_can_load() != 0 else {
             let reason = StaticString("this program is linked statically and cannot load it")
-            throw refuse(path, ENOSYS, reason.cString)
+            throw rejected(path, ENOSYS, reason.cString)
         }
         var reason: UnsafePointer<CChar>?
         guard let handle = platform_load(path, &reason) else {
-            throw refuse(path, ELIBACC, BackendRegistry.loaderWords(reason, about: path))
+            throw rejected(path, ELIBACC, BackendRegistry.loaderWords(reason, about: path))
         }
         try withLock { () throws(SystemError) in try addPlugin(path, handle) }
     }
@@ -142,10 +142,11 @@ extension BackendRegistry {
         if first(where: { $0.state.pointee.handle == handle }) != nil { return removeRefused(path) }
         if state.pointee.asked?.pointee.includes(handle) == true { return }
         guard let entry = platform_find_entry(handle) else {
-            throw refuse(path, EINVAL, StaticString("it has no function sel_plugin").cString)
+            throw rejected(path, EINVAL, StaticString("it has no function sel_plugin").cString)
         }
-        guard let ops = ask(entry, of: handle) else {
-            throw refuse(path, EINVAL, StaticString("its sel_plugin does not want to run").cString)
+        guard let ops = requestTable(entry, of: handle) else {
+            throw rejected(
+                path, EINVAL, StaticString("its sel_plugin does not want to run").cString)
         }
         let origin = platform_strdup(path)
         do throws(SystemError) {
@@ -156,12 +157,12 @@ extension BackendRegistry {
             removeRefused(path)
         } catch {
             free(origin)
-            throw refuse(path, error.code, LastError.text)
+            throw rejected(path, error.code, LastError.text)
         }
     }
 
     /// Asks a library for its table.
-    private func ask(
+    private func requestTable(
         _ entry: sel_plugin_entry, of handle: UnsafeMutableRawPointer
     ) -> UnsafePointer<sel_backend_ops>? {
         let saved = platform_errno()
@@ -190,7 +191,7 @@ extension BackendRegistry {
     }
 
     /// Lists a plug-in that cannot be used, under its path, and gives the error.
-    private func refuse(
+    private func rejected(
         _ path: UnsafePointer<CChar>, _ code: Int32, _ reason: UnsafePointer<CChar>
     ) -> SystemError {
         // The reason may be this thread's last words, which are about to be written over.

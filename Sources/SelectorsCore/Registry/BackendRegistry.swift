@@ -15,7 +15,7 @@ package struct BackendRegistry {
         /// Those that are not listed any more.
         var retired: BackendEntry?
         /// How many of both stand for libraries that could not be added.
-        var refusals = 0
+        var rejections = 0
         /// Whether `SELECTORS_PLUGINS` was looked at.
         var hasLoadedPlugins = false
         /// How many backends are being opened by one another.
@@ -133,15 +133,15 @@ package struct BackendRegistry {
         return entry
     }
 
-    /// How many refusals are listed or were: their texts live forever, and a program may try again and
+    /// How many rejections are listed or were: their texts live forever, and a program may try again and
     /// again.
-    private static let mostRefusals = 64
+    private static let mostRejections = 64
 
     /// Lists what could not be added, under its path, and for which reason; one of the first so many.
     func addRefused(_ path: UnsafePointer<CChar>, because reason: UnsafePointer<CChar>) {
-        let old = first { $0.isRefused(path) }
+        let old = first { $0.isRejected(path) }
         if let words = old?.reason, strcmp(words, reason) == 0 { return }
-        guard state.pointee.refusals < BackendRegistry.mostRefusals else { return }
+        guard state.pointee.rejections < BackendRegistry.mostRejections else { return }
         if old != nil { removeRefused(path) }
         let (path, reason) = (platform_strdup(path), platform_strdup(reason))
         guard let path, let reason,
@@ -151,9 +151,9 @@ package struct BackendRegistry {
             free(reason)
             return
         }
-        state.pointee.refusals += 1
+        state.pointee.rejections += 1
         entry.state.pointee.origin = UnsafePointer(path)
-        entry.state.pointee.verdict = .refused(reason)
+        entry.state.pointee.verdict = .unavailable(reason)
         insert(entry)
     }
 
@@ -163,7 +163,7 @@ package struct BackendRegistry {
         var next = state.pointee.best
         while let entry = next {
             next = entry.next
-            if entry.isRefused(path) {
+            if entry.isRejected(path) {
                 if let place { place.state.pointee.next = next } else { state.pointee.best = next }
                 entry.state.pointee.next = state.pointee.retired
                 state.pointee.retired = entry
@@ -286,16 +286,16 @@ package struct BackendRegistry {
     private func choose(_ choice: Choice) throws(SystemError) -> BackendEntry {
         let names = choice.names
         if names.first(where: { $0.bytes.count == 0 }) != nil {
-            throw refusal(EINVAL, of: choice) { $0.append("a name in the list is empty") }
+            throw choiceError(EINVAL, of: choice) { $0.append("a name in the list is empty") }
         }
         if let unknown = names.first(where: { find($0) == nil }) {
-            throw refusal(ENOENT, of: choice) {
+            throw choiceError(ENOENT, of: choice) {
                 $0.append("there is no backend ")
                 $0.append(quoting: unknown.bytes)
             }
         }
         if let entry = bestChoice(names) { return entry }
-        throw refusal(ENOTSUP, of: choice) { $0.append("no such backend can be used here") }
+        throw choiceError(ENOTSUP, of: choice) { $0.append("no such backend can be used here") }
     }
 
     /// The first backend of a list whose names all exist that can be used, or `nil`.
@@ -333,7 +333,7 @@ package struct BackendRegistry {
     }
 
     /// Tells what is wrong with a list, and which backends there are, and why some cannot be used.
-    private func refusal(
+    private func choiceError(
         _ code: Int32, of choice: Choice, _ complaint: (inout Words) -> Void
     ) -> SystemError {
         LastError.record(code) { words in

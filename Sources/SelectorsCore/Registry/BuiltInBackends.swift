@@ -9,8 +9,9 @@ extension BackendRegistry {
                 "epoll", rank: 300,
                 capabilities: [.fileno, .concurrent, .edge, .exclusive, .oneShot, .readHangup],
                 .epoll)
-            try insertBuiltIn("kqueue", rank: 300, refusedBecause: "this system has no kqueue")
-            try insertBuiltIn("devpoll", rank: 250, refusedBecause: "this system has no /dev/poll")
+            try insertBuiltIn("kqueue", rank: 300, unavailableBecause: "this system has no kqueue")
+            try insertBuiltIn(
+                "devpoll", rank: 250, unavailableBecause: "this system has no /dev/poll")
             try insertBuiltIn("poll", rank: 200, capabilities: .readHangup, .poll)
             try insertBuiltIn("select", rank: 100, .select)
             return true
@@ -27,9 +28,9 @@ extension BackendRegistry {
     }
 
     private func insertBuiltIn(
-        _ name: StaticString, rank: Int32, refusedBecause reason: StaticString
+        _ name: StaticString, rank: Int32, unavailableBecause reason: StaticString
     ) throws(SystemError) {
         let entry = try insert(name.cString, rank: rank, capabilities: [], maker: .none)
-        entry.state.pointee.verdict = .refused(reason.cString)
+        entry.state.pointee.verdict = .unavailable(reason.cString)
     }
 }

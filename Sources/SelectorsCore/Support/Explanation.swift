@@ -5,7 +5,7 @@ import CSelectors
 package enum Explanation {
     /// Keeps the words of an error, and returns what C returns for it.
     @inline(never)
-    package static func refuse(_ code: Int32, _ reason: StaticString) -> Int32 {
+    package static func fail(_ code: Int32, _ reason: StaticString) -> Int32 {
         let error = LastError.record(code) { words in
             words.append(reason)
             words.append(system: code)
@@ -15,8 +15,8 @@ package enum Explanation {
 
     /// Keeps the words of an error of a call about a descriptor, and returns what C returns for it.
     @inline(never)
-    package static func refuse(_ error: SystemError, descriptor fd: Int32) -> Int32 {
-        guard let reason = reason(error.code, fd) else { return refuse(error) }
+    package static func fail(_ error: SystemError, descriptor fd: Int32) -> Int32 {
+        guard let reason = reason(error.code, fd) else { return fail(error) }
         LastError.record(error.code) { words in
             words.append(fd < 0 ? "descriptor -" : "descriptor ")
             words.append(fd.magnitude)
@@ -28,14 +28,14 @@ package enum Explanation {
 
     /// Keeps the words of an error of any call, and returns what C returns for it.
     @inline(never)
-    package static func refuse(_ error: SystemError) -> Int32 {
+    package static func fail(_ error: SystemError) -> Int32 {
         switch error.code {
-        case ECANCELED: refuse(ECANCELED, "the selector was closed, or by a fork cut short")
-        case EDEADLK: refuse(EDEADLK, "a function of the selector's own backend has called")
-        case EMFILE: refuse(EMFILE, "RLIMIT_NOFILE allows no further descriptor")
-        case ENFILE: refuse(ENFILE, "/proc/sys/fs/file-max allows no further file")
-        case EBADF: refuse(EBADF, "a descriptor of the selector's own was closed")
-        case EINVAL: refuse(EINVAL, "RLIMIT_NOFILE is below the number of descriptors to wait for")
+        case ECANCELED: fail(ECANCELED, "the selector was closed, or by a fork cut short")
+        case EDEADLK: fail(EDEADLK, "a function of the selector's own backend has called")
+        case EMFILE: fail(EMFILE, "RLIMIT_NOFILE allows no further descriptor")
+        case ENFILE: fail(ENFILE, "/proc/sys/fs/file-max allows no further file")
+        case EBADF: fail(EBADF, "a descriptor of the selector's own was closed")
+        case EINVAL: fail(EINVAL, "RLIMIT_NOFILE is below the number of descriptors to wait for")
         default: 0 &- LastError.record(error).code
         }
     }
@@ -43,10 +43,10 @@ package enum Explanation {
     /// Keeps the words of an error of `sel_open`, and gives it back.
     static func record(_ error: SystemError, opening reason: StaticString) -> SystemError {
         switch error.code {
-        case EMFILE, ENFILE: _ = refuse(error)
+        case EMFILE, ENFILE: _ = fail(error)
         case ECANCELED, ENOMEM, EPROTO: LastError.record(error)
         case _ where reason.utf8CodeUnitCount == 0: LastError.record(error)
-        default: _ = refuse(error.code, reason)
+        default: _ = fail(error.code, reason)
         }
         return error
     }
