@@ -157,7 +157,7 @@ typedef struct sel_event {
     sel_key key;     /* its registration */
     uint32_t events; /* what it is ready for: not 0, a subset of what was waited for */
     uint32_t detail; /* SEL_HANGUP, SEL_READ_HANGUP, SEL_ERROR, SEL_INVALID: any, or 0 */
-} sel_event;
+} __attribute__((aligned(8))) sel_event; /* as 64 bits have it by themselves */
 
 /* One backend, as sel_backends() describes it. All text is the library's and lives forever. */
 typedef struct sel_backend_info {

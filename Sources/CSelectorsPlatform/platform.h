@@ -4,6 +4,9 @@
  *
  * A wrapper returns what the call returns, or a negative errno value, and leaves errno as it was.
  *
+ * Here stands what all systems have; what one of them has otherwise, or alone, stands in the header
+ * of that system, which defines the same names as the other.
+ *
  * SPDX-License-Identifier: Apache-2.0
  */
 #ifndef CPLATFORM_H
@@ -23,54 +26,23 @@
 #include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "../../include/selectors_plugin.h"
 
+#include "call.h"
+
 #ifdef __linux__
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <sys/vfs.h>
-#endif
-#ifdef __GLIBC__
-#include <sys/single_threaded.h>
-#endif
-
-/* Always inlined: a call more would show in the cost of a wait. */
-#define PLATFORM_INLINE static inline __attribute__((always_inline))
-
-/* Never inlined: there is one of it for all who call it. */
-#define PLATFORM_FUNCTION static __attribute__((noinline, unused))
-
-/*
- * _GNU_SOURCE must not be defined here: it changes types that Swift's own Glibc module has already
- * seen. What it would declare is declared by hand.
- */
-#ifdef __linux__
-int ppoll(struct pollfd *, nfds_t, const struct timespec *, const sigset_t *);
-int dup3(int, int, int);
-int pipe2(int[2], int);
-char *secure_getenv(const char *);
-/* glibc 2.35 has it; weak, so that the library also loads where it is missing. */
-extern int epoll_pwait2(int, struct epoll_event *, int, const struct timespec *, const sigset_t *)
-    __attribute__((weak));
-#endif
-
-/* POLLRDHUP, which is Linux's; elsewhere no bit stands for it. */
-#ifdef __linux__
-#define PLATFORM_POLLRDHUP 0x2000u
+#include "linux.h"
 #else
-#define PLATFORM_POLLRDHUP 0u
+#include "bsd.h"
 #endif
 
-/* O_PATH, which is Linux's and is not declared without _GNU_SOURCE. */
-#ifdef __O_PATH
-#define PLATFORM_O_PATH __O_PATH
-#else
-#define PLATFORM_O_PATH 0
-#endif
+/* The core has a backend store its reports in the caller's array of events. */
+_Static_assert(_Alignof(sel_event) >= _Alignof(sel_backend_event) &&
+                   2 * sizeof(sel_event) >= 3 * sizeof(sel_backend_event),
+               "reports fit into an array of events");
 
 /* Swift would see the macro as a String. */
 PLATFORM_INLINE const char *platform_version(void) {
@@ -80,68 +52,6 @@ PLATFORM_INLINE const char *platform_version(void) {
 /* How large a table of a plug-in was in 1.0.0: up to close, which was its last function. */
 PLATFORM_INLINE size_t platform_first_ops_size(void) {
     return offsetof(sel_backend_ops, forked);
-}
-
-PLATFORM_INLINE int platform_errno(void) {
-    return errno;
-}
-PLATFORM_INLINE void platform_set_errno(int value) {
-    errno = value;
-}
-
-/* -errno, with errno as `saved` again. Not inlined, so that nothing is kept for it in registers. */
-static __attribute__((noinline, cold, unused)) int platform_failure(int saved) {
-    int result = -errno;
-    errno = saved;
-    return result;
-}
-
-/* Turns the result of a system call into its own or -errno, with errno as `saved` again. */
-PLATFORM_INLINE int platform_result(int result, int saved) {
-    return result < 0 ? platform_failure(saved) : result;
-}
-
-/* Whether the process has never had more than one thread. */
-PLATFORM_INLINE int platform_is_single_threaded(void) {
-#ifdef __GLIBC__
-    return __libc_single_threaded;
-#else
-    return 0;
-#endif
-}
-
-/*
- * The calls of this library are no cancellation points: a thread that was cancelled within one would
- * leave it locked, or lose an event. So those of the system that are, or that a libc may make so, stand
- * between these two. A process with one thread has nobody who could cancel it, and is spared both.
- */
-PLATFORM_INLINE int platform_forbid_cancellation(void) {
-    int state = PTHREAD_CANCEL_DISABLE;
-    if (!platform_is_single_threaded())
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-    return state;
-}
-PLATFORM_INLINE void platform_allow_cancellation(int state) {
-    if (state != PTHREAD_CANCEL_DISABLE)
-        pthread_setcancelstate(state, NULL);
-}
-
-/* Evaluates a system call: gives its result, or -errno, leaves errno alone, is not cancelled. */
-#define PLATFORM_CALL(call)                                          \
-    ({                                                               \
-        int saved_ = errno, state_ = platform_forbid_cancellation(); \
-        int result_ = platform_result((int)(call), saved_);          \
-        platform_allow_cancellation(state_);                         \
-        result_;                                                     \
-    })
-
-/* The variable's value, or NULL where it is unset or the process is privileged. */
-PLATFORM_INLINE const char *platform_environment(const char *name) {
-#ifdef __linux__
-    return secure_getenv(name);
-#else
-    return issetugid() ? NULL : getenv(name);
-#endif
 }
 
 /*
@@ -197,8 +107,8 @@ static inline void platform_release(void *address) {
 
 /*
  * Memory of which a fork's child finds the first PLATFORM_WIPED bytes zeroed, and a copy of the rest,
- * all zero at first; NULL without memory. Where the kernel cannot wipe it (Linux before 4.14) it is
- * copied like any other.
+ * all zero at first; NULL without memory. Where the kernel cannot wipe it, it is copied like any
+ * other.
  */
 #define PLATFORM_WIPED 0x10000
 PLATFORM_INLINE void *platform_map(size_t size) {
@@ -207,10 +117,8 @@ PLATFORM_INLINE void *platform_map(size_t size) {
                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
         memory = NULL;
-#ifdef MADV_WIPEONFORK
     else
-        (void)madvise(memory, PLATFORM_WIPED, MADV_WIPEONFORK);
-#endif
+        platform_wipe_on_fork(memory, PLATFORM_WIPED);
     if (memory != NULL && __lsan_register_root_region)
         __lsan_register_root_region(memory, PLATFORM_WIPED + size);
     errno = saved;
@@ -282,15 +190,6 @@ PLATFORM_INLINE int64_t platform_now(void) {
 }
 
 /* Threads. */
-
-/* A number that the calling thread alone has, never 0; a fork's child keeps that of its parent. */
-PLATFORM_INLINE uintptr_t platform_thread(void) {
-#ifdef __APPLE__
-    return (uintptr_t)pthread_self();
-#else
-    return (uintptr_t)__builtin_thread_pointer();
-#endif
-}
 
 /* Tells the processor that a loop waits for another thread. */
 PLATFORM_INLINE void platform_pause(void) {
@@ -376,28 +275,6 @@ static inline void platform_condition_wait(platform_condition *condition, platfo
 
 /* Descriptors. */
 
-PLATFORM_FUNCTION int platform_close(int fd) {
-    return PLATFORM_CALL(close(fd));
-}
-
-/* Gives the file a further number, at least so high; closed by exec. */
-PLATFORM_FUNCTION int platform_duplicate(int fd, int lowest) {
-    int result = PLATFORM_CALL(fcntl(fd, F_DUPFD_CLOEXEC, lowest));
-    return result == -EINVAL ? -EMFILE : result; /* the limit is below that number */
-}
-
-/*
- * Gives a new descriptor, or passes on an error: the numbers 0 to 2 stay free, for they belong to the
- * standard streams even while these are closed.
- */
-static inline int platform_above_streams(int fd) {
-    if (fd < 0 || fd > 2)
-        return fd;
-    int moved = platform_duplicate(fd, 3);
-    platform_close(fd);
-    return moved;
-}
-
 /* What tells a file from others: all zero where fstat(2) does not tell, as in a sandbox. */
 typedef struct platform_identity {
     uint64_t device, number;
@@ -436,56 +313,8 @@ PLATFORM_FUNCTION int platform_is_same(int fd, platform_identity identity) {
            now.type == identity.type;
 }
 
-/*
- * Whether a look at the file clears what it tells: so do mounts and the settings of the kernel in /proc,
- * and the rings of perf_event_open(2).
- */
-#ifdef __linux__
-static inline int platform_is_cleared_by_poll(int fd) {
-    enum { PROC = 0x9fa0 }; /* PROC_SUPER_MAGIC */
-    static const char ring[] = "anon_inode:[perf_event]";
-    char path[32] = "/proc/self/fd/", name[sizeof ring], digits[12];
-    int saved = errno, count = 0, length = (int)strlen(path);
-    struct statfs system;
-    int result = fstatfs(fd, &system) == 0 && system.f_type == PROC;
-    if (result == 0) {
-        do
-            digits[count++] = (char)('0' + fd % 10);
-        while ((fd /= 10) > 0);
-        while (count > 0)
-            path[length++] = digits[--count];
-        path[length] = 0;
-        result = readlink(path, name, sizeof name) == sizeof ring - 1 &&
-                 memcmp(name, ring, sizeof ring - 1) == 0;
-    }
-    errno = saved;
-    return result;
-}
-#else
-static inline int platform_is_cleared_by_poll(int fd) {
-    (void)fd;
-    return 0;
-}
-#endif
-
 PLATFORM_FUNCTION int platform_poll(struct pollfd *fds, nfds_t count, int timeout_ms) {
     return PLATFORM_CALL(poll(fds, count, timeout_ms));
-}
-
-/* The system call itself where there is one: select(3) may be made of pselect's. */
-PLATFORM_FUNCTION int platform_select(int count, void *read, void *write, void *except,
-                                      struct timeval *timeout) {
-#ifdef SYS_select
-    return PLATFORM_CALL(syscall(SYS_select, count, read, write, except, timeout));
-#else
-    return PLATFORM_CALL(select(count, (fd_set *)read, (fd_set *)write, (fd_set *)except, timeout));
-#endif
-}
-
-PLATFORM_FUNCTION int platform_pselect(int count, void *read, void *write, void *except,
-                                       const struct timespec *timeout, const sigset_t *signals) {
-    return PLATFORM_CALL(
-        pselect(count, (fd_set *)read, (fd_set *)write, (fd_set *)except, timeout, signals));
 }
 
 /* Lets in the signals that are pending and not in the mask: -EINTR if one was handled, else 0. */
@@ -494,67 +323,9 @@ PLATFORM_INLINE int platform_take_signals(const sigset_t *signals) {
     return platform_pselect(0, NULL, NULL, NULL, &time, signals);
 }
 
-#ifdef __linux__
-
-_Static_assert(sizeof(sel_backend_event) == sizeof(struct epoll_event), "as the kernel has it");
-_Static_assert(offsetof(sel_backend_event, token) == offsetof(struct epoll_event, data),
-               "likewise");
-_Static_assert(EPOLLIN == POLLIN && EPOLLPRI == POLLPRI && EPOLLOUT == POLLOUT &&
-                   EPOLLERR == POLLERR && EPOLLHUP == POLLHUP && EPOLLRDHUP == PLATFORM_POLLRDHUP &&
-                   EPOLLEXCLUSIVE == SEL_MASK_EXCLUSIVE && EPOLLONESHOT == SEL_MASK_ONESHOT &&
-                   EPOLLET == SEL_MASK_EDGE,
-               "epoll speaks poll's bits");
-
-PLATFORM_FUNCTION int platform_ppoll(struct pollfd *fds, nfds_t count,
-                                     const struct timespec *timeout, const sigset_t *signals) {
-    return PLATFORM_CALL(ppoll(fds, count, timeout, signals));
-}
-
-static inline int platform_epoll_create(void) {
-    return platform_above_streams(PLATFORM_CALL(epoll_create1(EPOLL_CLOEXEC)));
-}
-
-PLATFORM_INLINE int platform_epoll_ctl(int epfd, int operation, int fd, uint32_t mask,
-                                       uint64_t token) {
-    int saved = errno;
-    struct epoll_event event = {.events = mask, .data = {.u64 = token}};
-    return platform_result(epoll_ctl(epfd, operation, fd, &event), saved);
-}
-
-PLATFORM_FUNCTION int platform_epoll_wait(int epfd, sel_backend_event *events, int max,
-                                          int timeout_ms) {
-    return PLATFORM_CALL(epoll_wait(epfd, (struct epoll_event *)events, max, timeout_ms));
-}
-
-/* Likewise without a limit, and without seeing to an error: -1 then, and platform_failure() is to. */
-PLATFORM_FUNCTION int platform_epoll_wait_among_threads(int epfd, sel_backend_event *events,
-                                                        int max) {
-    int state = platform_forbid_cancellation();
-    int result = epoll_wait(epfd, (struct epoll_event *)events, max, -1);
-    platform_allow_cancellation(state);
-    return result;
-}
-PLATFORM_INLINE int platform_epoll_wait_plainly(int epfd, sel_backend_event *events, int max) {
-    return platform_is_single_threaded() ? epoll_wait(epfd, (struct epoll_event *)events, max, -1)
-                                         : platform_epoll_wait_among_threads(epfd, events, max);
-}
-
-PLATFORM_FUNCTION int platform_epoll_pwait2(int epfd, sel_backend_event *events, int max,
-                                            const struct timespec *timeout,
-                                            const sigset_t *signals) {
-    if (!epoll_pwait2)
-        return -ENOSYS;
-    return PLATFORM_CALL(epoll_pwait2(epfd, (struct epoll_event *)events, max, timeout, signals));
-}
-
-PLATFORM_FUNCTION int platform_epoll_pwait(int epfd, sel_backend_event *events, int max,
-                                           int timeout_ms, const sigset_t *signals) {
-    return PLATFORM_CALL(epoll_pwait(epfd, (struct epoll_event *)events, max, timeout_ms, signals));
-}
-
 /* The two ends of a pipe, ends[0] to read; neither blocks. */
 PLATFORM_FUNCTION int platform_pipe(int ends[2]) {
-    int result = PLATFORM_CALL(pipe2(ends, O_NONBLOCK | O_CLOEXEC));
+    int result = platform_pipe2(ends);
     if (result < 0)
         return result;
     for (int i = 0; i < 2; i++)
@@ -569,10 +340,10 @@ PLATFORM_FUNCTION int platform_pipe(int ends[2]) {
 /*
  * Gives a descriptor that platform_wakeup_write() makes readable, and platform_wakeup_drain() unreadable.
  * What to write to is stored in *writer: the same one, or the other end of a pipe where there is no
- * eventfd(2), as a sandbox may have it.
+ * eventfd(2), by the system or in a sandbox.
  */
 PLATFORM_FUNCTION int platform_wakeup_open(int *writer) {
-    int ends[2], result = PLATFORM_CALL(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+    int ends[2], result = platform_eventfd();
     if (result >= 0 || result == -EMFILE || result == -ENFILE || result == -ENOMEM)
         return *writer = platform_above_streams(result);
     result = platform_pipe(ends);
@@ -594,25 +365,5 @@ static inline void platform_wakeup_drain(int fd) {
     while (PLATFORM_CALL(read(fd, counts, sizeof counts)) == sizeof counts) /* a full pipe */
         continue;
 }
-
-/* dup3 onto a number that is in use: it names the other file from then on. */
-static inline int platform_replace(int fd, int number) {
-    int result;
-    do
-        result = PLATFORM_CALL(dup3(fd, number, O_CLOEXEC));
-    while (result == -EINTR);
-    return result;
-}
-
-#else
-
-/* No ppoll: its callers fall back to poll, in milliseconds. */
-PLATFORM_FUNCTION int platform_ppoll(struct pollfd *fds, nfds_t count,
-                                     const struct timespec *timeout, const sigset_t *signals) {
-    (void)fds, (void)count, (void)timeout, (void)signals;
-    return -ENOSYS;
-}
-
-#endif
 
 #endif

@@ -50,7 +50,7 @@ final class SelectorEngine: @unchecked Sendable {
     ///   whose fork was not noticed.
     @usableFromInline
     func lock() throws(SelectorError) {
-        try ask { () throws(SystemError) in try gate.lock() }
+        try withErrors { () throws(SystemError) in try gate.lock() }
     }
 
     @usableFromInline
@@ -154,15 +154,15 @@ final class SelectorEngine: @unchecked Sendable {
 
     @usableFromInline
     func checkOpen() throws(SelectorError) {
-        try ask { () throws(SystemError) in try core.checkOpen() }
+        try withErrors { () throws(SystemError) in try core.checkOpen() }
     }
 
     func setInterruptible(_ isInterruptible: Bool) throws(SelectorError) {
-        try ask { () throws(SystemError) in try core.setInterruptible(isInterruptible) }
+        try withErrors { () throws(SystemError) in try core.setInterruptible(isInterruptible) }
     }
 
     func wakeup() throws(SelectorError) {
-        try ask { () throws(SystemError) in try core.wakeup() }
+        try withErrors { () throws(SystemError) in try core.wakeup() }
     }
 
     /// Does what ``wakeup()`` does, for a signal handler: takes no lock, allocates nothing, and makes
@@ -172,7 +172,7 @@ final class SelectorEngine: @unchecked Sendable {
     }
 
     func fileno() throws(SelectorError) -> Int32 {
-        try ask { () throws(SystemError) in try core.fileno() }
+        try withErrors { () throws(SystemError) in try core.fileno() }
     }
 
     /// The number of registrations; 0 once closed.

@@ -19,14 +19,11 @@ import Testing
 
     @Test(
         arguments: [
-            (0, 0, 0), (1, 0, 1), (999, 0, 1), (1000, 0, 1), (1001, 0, 2),
-            (999_999_000, 0, 999_999), (999_999_001, 1, 0), (1_000_000_000, 1, 0),
-            (1_000_000_001, 1, 1), (.max, 9_223_372_036, 854_776),
-        ] as [(Int64, Int, Int)])
-    func aTimevalIsRoundedUp(nanoseconds: Int64, seconds: Int, rest: Int) {
-        let time = Timeout.timeval(nanoseconds)
-        #expect(time.tv_sec == seconds)
-        #expect(Int(time.tv_usec) == rest)
+            (0, 0), (1, 1), (999, 1), (1000, 1), (1001, 2), (999_999_000, 999_999),
+            (999_999_001, 1_000_000), (.max, 9_223_372_036_854_776),
+        ] as [(Int64, Int64)])
+    func microsecondsAreRoundedUp(nanoseconds: Int64, microseconds: Int64) {
+        #expect(Timeout.microseconds(nanoseconds) == microseconds)
     }
 
     @Test(

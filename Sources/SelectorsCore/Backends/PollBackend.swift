@@ -34,7 +34,7 @@ struct PollBackend: ~Copyable, Facility {
         try owed.reserve(fd)
         try slots.reserve(count + 2)
         try tokens.reserve(count + 1)
-        slots[count] = pollfd(fd: fd, events: Int16(truncatingIfNeeded: mask), revents: 0)
+        slots[count] = pollfd(fd: fd, events: PollMask.toAsk(mask), revents: 0)
         tokens[count] = token
         slotOf[Int(fd)] = Int32(count)
         owed.forget(fd)
@@ -46,7 +46,7 @@ struct PollBackend: ~Copyable, Facility {
 
     mutating func modify(_ fd: Int32, mask: UInt32, token: UInt64) {
         let slot = Int(slotOf[Int(fd)])
-        slots.at(slot).pointee.events = Int16(truncatingIfNeeded: mask)
+        slots.at(slot).pointee.events = PollMask.toAsk(mask)
         tokens[slot] = token
     }
 

@@ -194,13 +194,9 @@ struct SelectBackend: ~Copyable, Facility {
     }
 
     private func selectForMicroseconds(_ timeout: Int64) -> Int32 {
-        let count = Int32(limit)
-        var time = Timeout.timeval(max(timeout, 0))
-        return withUnsafeMutablePointer(to: &time) {
-            platform_select(
-                count, reading.question, writing.question, urgent.question,
-                timeout < 0 ? nil : $0)
-        }
+        platform_select(
+            Int32(limit), reading.question, writing.question, urgent.question,
+            timeout < 0 ? -1 : Timeout.microseconds(timeout))
     }
 
     /// Asks poll(2) about each descriptor whose bit is set in the copies, and reports up to `max`.
@@ -275,7 +271,7 @@ struct SelectBackend: ~Copyable, Facility {
         if reading.contains(fd) { mask |= PollMask.read | PollMask.readHangup }
         if writing.contains(fd) { mask |= PollMask.write }
         if urgent.contains(fd) { mask |= PollMask.priority }
-        return Int16(truncatingIfNeeded: mask)
+        return PollMask.toAsk(mask)
     }
 
     func fileno() -> Int32? { nil }

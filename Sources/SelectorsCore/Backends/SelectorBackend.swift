@@ -16,8 +16,6 @@ public enum PollMask {
     public static let priority = UInt32(POLLPRI)
     /// The peer will send no more; asked for along with ``read``, and alone of a backend that has
     /// ``BackendCapabilities/readHangup``.
-    ///
-    /// 0 where the system has no such bit.
     public static let readHangup = UInt32(PLATFORM_POLLRDHUP)
     /// An error is pending.
     ///
@@ -39,6 +37,12 @@ public enum PollMask {
     /// Asked for, never reported: wake one of several that wait for this file, see
     /// ``BackendCapabilities/exclusive``.
     public static let exclusive = UInt32(SEL_MASK_EXCLUSIVE)
+
+    /// What poll(2) itself is asked for: a mask without the bits that the system's does not know.
+    @inline(__always)
+    static func toAsk(_ mask: UInt32) -> Int16 {
+        Int16(truncatingIfNeeded: mask & UInt32(PLATFORM_POLL_EVENTS))
+    }
 }
 
 /// What a backend can do beyond the contract; the values are those of the `SEL_CAN_` macros.

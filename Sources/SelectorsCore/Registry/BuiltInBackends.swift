@@ -12,7 +12,9 @@ extension BackendRegistry {
             try insertBuiltIn("kqueue", rank: 300, unavailableBecause: "this system has no kqueue")
             try insertBuiltIn(
                 "devpoll", rank: 250, unavailableBecause: "this system has no /dev/poll")
-            try insertBuiltIn("poll", rank: 200, capabilities: .readHangup, .poll)
+            try insertBuiltIn(
+                "poll", rank: 200,
+                capabilities: PollMask.toAsk(PollMask.readHangup) != 0 ? .readHangup : [], .poll)
             try insertBuiltIn("select", rank: 100, .select)
             return true
         } catch {

@@ -3,18 +3,18 @@ import CSelectorsPlatform
 /// Conversions of a timeout in nanoseconds to what system calls take, always rounded up: a wait
 /// never ends early.
 enum Timeout {
-    /// To a `timespec`, exactly; not negative.
+    /// To a `timespec`; not negative.
+    ///
+    /// It is exact, but where `time_t` has 32 bits and cuts it to 68 years: the engine waits on.
     static func timespec(_ nanoseconds: Int64) -> timespec {
         CSelectorsPlatform.timespec(
-            tv_sec: Int(nanoseconds / 1_000_000_000), tv_nsec: Int(nanoseconds % 1_000_000_000))
+            tv_sec: .init(clamping: nanoseconds / 1_000_000_000),
+            tv_nsec: .init(truncatingIfNeeded: nanoseconds % 1_000_000_000))
     }
 
     /// To microseconds, rounded up; not negative.
-    static func timeval(_ nanoseconds: Int64) -> timeval {
-        let microseconds = nanoseconds / 1000 + (nanoseconds % 1000 == 0 ? 0 : 1)
-        return CSelectorsPlatform.timeval(
-            tv_sec: Int(microseconds / 1_000_000),
-            tv_usec: .init(truncatingIfNeeded: microseconds % 1_000_000))
+    static func microseconds(_ nanoseconds: Int64) -> Int64 {
+        nanoseconds / 1000 + (nanoseconds % 1000 == 0 ? 0 : 1)
     }
 
     /// To milliseconds, rounded up and cut to what an `int` holds (24 days): the engine waits on.
