@@ -3,10 +3,11 @@
  *
  *     client COMMAND ... echo_cpu|echo_wall CONNECTIONS 0
  *
- * Starts the server, which prints "listening on 127.0.0.1:PORT" first, and reports the processor time
- * of all its threads, or the time that passed. Each connection has one request under way. The server
- * has the first processor to itself and the client the last one, which is busy all the time: so no
- * server pays for waking a client up, and a server that takes turns with its own threads pays for it.
+ * Starts the server, which first prints "listening on 127.0.0.1:PORT", and reports the processor time
+ * of all its threads, or the time that passed. Each connection has one request under way.
+ *
+ * All threads of the server run on the first processor, and the client on the last one, where it never
+ * sleeps: no server pays for waking it up.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
