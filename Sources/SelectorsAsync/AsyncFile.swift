@@ -1,6 +1,5 @@
 import CSelectorsPlatform
 import Selectors
-import Synchronization
 
 /// A file object for which tasks can wait.
 ///
@@ -22,7 +21,6 @@ public final class AsyncFile<File: FileObject>: Sendable {
     /// The executor whose selector watches the file.
     public let executor: SelectorExecutor
     fileprivate let state: FileState
-    private let lastID = Atomic<UInt64>(FileState.ownerID)
 
     /// Makes a handle; nothing is registered yet, and nothing can fail.
     ///
@@ -67,38 +65,29 @@ public final class AsyncFile<File: FileObject>: Sendable {
         // without a preference that is another thread.
         if executor.runsWithoutPreference {
             return try await withTaskExecutorPreference(executor) {
-                try await waitUntilCancelled(events, timeout)
+                try await readiness(for: events, timeout: timeout)
             }
         }
-        return try await waitUntilCancelled(events, timeout)
-    }
-
-    @inline(__always)
-    nonisolated(nonsending) private func waitUntilCancelled(
-        _ events: EventMask, _ timeout: Duration?
-    ) async throws -> EventMask {
-        if state.owner == currentTask() {
-            return try await wait(FileState.ownerID, events, timeout)
-        }
-        let id = lastID.wrappingAdd(1, ordering: .relaxed).newValue
+        let task = currentTask()
+        if state.owner == task { return try await wait(task, events, timeout) }
         return try await withTaskCancellationHandler {
-            try await wait(id, events, timeout)
+            try await wait(task, events, timeout)
         } onCancel: {
-            executor.cancel(state, id)
+            executor.cancel(state, task)
         }
     }
 
     @inline(__always)
     nonisolated(nonsending) private func wait(
-        _ id: UInt64, _ events: EventMask, _ timeout: Duration?
+        _ task: UInt, _ events: EventMask, _ timeout: Duration?
     ) async throws -> EventMask {
         #if DEBUG
             try await withCheckedThrowingContinuation {
-                executor.startWait(state, id, events, timeout, $0)
+                executor.startWait(state, task, events, timeout, $0)
             }
         #else
             try await withUnsafeThrowingContinuation {
-                executor.startWait(state, id, events, timeout, $0)
+                executor.startWait(state, task, events, timeout, $0)
             }
         #endif
     }
@@ -167,17 +156,18 @@ nonisolated(nonsending) public func withAsyncFile<File: FileObject, Result>(
     _ body: nonisolated(nonsending) (AsyncFile<File>) async throws -> Result
 ) async rethrows -> Result {
     let file = AsyncFile(file, on: executor)
-    file.state.owner = currentTask()
+    let task = currentTask()
+    file.state.owner = task
     defer { file.unregister() }
     return try await withTaskCancellationHandler {
         try await body(file)
     } onCancel: {
-        executor.cancel(file.state, FileState.ownerID)
+        executor.cancel(file.state, task)
     }
 }
 
-/// What no other task is called while this one lives; `nil` outside tasks.
-private func currentTask() -> UInt? {
-    // SAFETY: a task is a pointer, and nothing else.
-    withUnsafeCurrentTask { $0.map { unsafeBitCast($0, to: UInt.self) } }
+/// What no other task is called while this one lives; 0 outside tasks.
+private func currentTask() -> UInt {
+    // SAFETY: a task is a pointer, and nothing else; no task is zero.
+    withUnsafeCurrentTask { unsafeBitCast($0, to: UInt.self) }
 }

@@ -6,28 +6,25 @@ import Selectors
 /// A wait stands in the table from its beginning to its end. Whoever takes it out, under the lock,
 /// resumes its task, after the lock was given back: so each is resumed once.
 extension SelectorExecutor {
-    /// What can be waited for.
-    private static let known: EventMask = [.read, .write, .priority, .readHangup]
-
     // MARK: Beginning and end
 
     /// Begins a wait, or resumes its task at once.
     func startWait(
-        _ file: FileState, _ id: UInt64, _ events: EventMask, _ timeout: Duration?,
+        _ file: FileState, _ task: UInt, _ events: EventMask, _ timeout: Duration?,
         _ continuation: Continuation
     ) {
         let isForeign = !isCurrent
         let deadline = timeout.map(SelectorExecutor.deadline) ?? .max
         lock.lock()
         do {
-            try register(file, id, events, isForeign)
+            try register(file, task, events, isForeign)
         } catch {
             lock.unlock()
             return continuation.resume(throwing: error)
         }
         let slot = waits.add(
             Wait(
-                id: id, file: file, events: events, continuation: continuation,
+                task: task, file: file, events: events, continuation: continuation,
                 deadline: deadline, round: round, isForeign: isForeign, next: file.first))
         // The thread sleeps until an earlier deadline's end.
         let isEarliest = isForeign && waits.earliest == slot
@@ -40,13 +37,13 @@ extension SelectorExecutor {
     /// A task is marked as cancelled before its handler is called, and the handler takes the lock: it
     /// either finds the wait in the table, or the mark is seen here.
     private func register(
-        _ file: FileState, _ id: UInt64, _ events: EventMask, _ isForeign: Bool
+        _ file: FileState, _ task: UInt, _ events: EventMask, _ isForeign: Bool
     ) throws {
-        let isCancelled = id == FileState.ownerID ? file.isOwnerCancelled : Task.isCancelled
+        let isCancelled = task == file.owner ? file.isOwnerCancelled : Task.isCancelled
         if isCancelled { throw CancellationError() }
         if isStopped { throw SelectorError.closed }
         if file.isUnregistered { throw SelectorError.notRegistered(file.fd) }
-        if events.isEmpty || !events.isSubset(of: SelectorExecutor.known) {
+        if events.isEmpty || !events.isSubset(of: [.read, .write, .priority, .readHangup]) {
             throw SelectorError.invalidEvents
         }
         if !isForeign && !file.isOneShot && file.interest.isSuperset(of: events) { return }
@@ -61,11 +58,11 @@ extension SelectorExecutor {
     }
 
     /// Ends a wait whose task was cancelled.
-    func cancel(_ file: FileState, _ id: UInt64) {
+    func cancel(_ file: FileState, _ task: UInt) {
         lock.lock()
-        if id == FileState.ownerID { file.isOwnerCancelled = true }
+        if task == file.owner { file.isOwnerCancelled = true }
         var slot = file.first
-        while slot != WaitTable.none && waits[slot].id != id { slot = waits[slot].next }
+        while slot != WaitTable.none && waits[slot].task != task { slot = waits[slot].next }
         // It has not begun, or has ended.
         guard slot != WaitTable.none else { return lock.unlock() }
         let wait = waits.remove(slot)
@@ -86,9 +83,7 @@ extension SelectorExecutor {
     /// Takes the waits for a file, and its registration.
     func takeAll(of file: FileState) -> [Continuation] {
         var ended: [Continuation] = []
-        while file.first != WaitTable.none {
-            ended.append(waits.remove(file.first).continuation)
-        }
+        while file.first != WaitTable.none { ended.append(waits.remove(file.first).continuation) }
         unregisterFile(file)
         return ended
     }
@@ -128,7 +123,13 @@ extension SelectorExecutor {
         for event in ready {
             event.key.data._withUnsafeGuaranteedRef { wake($0, for: event.events) }
         }
-        if waits.earliest != nil { endOverdue() }
+        // The waits whose time is over, if the select has looked at their files.
+        let now = waits.earliest == nil ? 0 : platform_now()
+        while let slot = waits.earliest, waits[slot].deadline <= now, waits[slot].round < round {
+            let wait = waits.remove(slot)
+            updateRegistration(wait.file)
+            woken.append((wait.continuation, []))
+        }
         isSelecting = false
         dropped.removeAll()
         lock.unlock()
@@ -141,9 +142,7 @@ extension SelectorExecutor {
         while slot != WaitTable.none {
             let next = waits[slot].next
             let matching = waits[slot].events.intersection(events)
-            if !matching.isEmpty {
-                woken.append((waits.remove(slot).continuation, matching))
-            }
+            if !matching.isEmpty { woken.append((waits.remove(slot).continuation, matching)) }
             slot = next
         }
         if file.isOneShot {
@@ -153,16 +152,6 @@ extension SelectorExecutor {
         } else if !file.isDirty {
             file.isDirty = true
             dirty.append(file)
-        }
-    }
-
-    /// Ends the waits whose time is over, if the select has looked at their files.
-    private func endOverdue() {
-        let now = platform_now()
-        while let slot = waits.earliest, waits[slot].deadline <= now, waits[slot].round < round {
-            let wait = waits.remove(slot)
-            updateRegistration(wait.file)
-            woken.append((wait.continuation, []))
         }
     }
 
@@ -205,7 +194,7 @@ extension SelectorExecutor {
         } catch .alreadyRegistered {
             // Of a handle that nobody waits for now, perhaps of a file that was closed, nothing is to
             // be heard.
-            let owner = try selector.get_key(file.fd).data.takeUnretainedValue()
+            let owner = try selector.key(of: file.fd).data.takeUnretainedValue()
             guard owner.first == WaitTable.none else { throw .alreadyRegistered(file.fd) }
             unregisterFile(owner)
             try selector.register(file.fd, events: mask, data: data)

@@ -29,11 +29,6 @@ import Synchronization
 ///
 /// Any thread may call any method, unless it says otherwise.
 public final class SelectorExecutor: SerialExecutor, TaskExecutor {
-    /// How many jobs run before descriptors are looked at again, and how many more for each that was
-    /// there to begin with: a task takes a few steps until it waits again, most of all in an actor.
-    private static var jobsPerRound: Int { 128 }
-    private static var stepsPerJob: Int { 4 }
-
     /// What is registered is alive: a handle that goes is dropped first.
     let selector: BaseSelector<Unmanaged<FileState>>
     let jobs = JobQueue()
@@ -99,7 +94,8 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
 
     /// Runs the jobs that are there, and those that they add, up to a limit.
     private func runJobs() {
-        var left = SelectorExecutor.jobsPerRound + SelectorExecutor.stepsPerJob * jobs.count()
+        // A task takes a few steps until it waits again, most of all in an actor.
+        var left = 128 + 4 * jobs.count()
         while left > 0, let next = jobs.next() {
             current = next
             switch next.role {
@@ -120,13 +116,8 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
     ) throws(SelectorError) {
         isAsleep.store(true, ordering: .sequentiallyConsistent)
         defer { isAsleep.store(false, ordering: .relaxed) }
-        if !jobs.isEmpty {
-            try selector.select(into: &ready, timeout: .zero)
-        } else if end == .max {
-            try selector.select(into: &ready, timeout: nil)
-        } else {
-            try selector.select(into: &ready, timeout: .nanoseconds(end - platform_now()))
-        }
+        let limit: Duration? = end == .max ? nil : .nanoseconds(end - platform_now())
+        try selector.select(into: &ready, timeout: jobs.isEmpty ? limit : .zero)
     }
 
     /// Ends all waits, and makes ``run()`` return when no job is left.

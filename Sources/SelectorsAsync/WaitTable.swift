@@ -9,8 +9,8 @@ import Selectors
 
 /// A task that waits for a file.
 struct Wait {
-    /// What the task's cancellation handler calls it; among the waits of one file.
-    let id: UInt64
+    /// The task, which has no other wait.
+    let task: UInt
     /// The file's state, which lives as long as the wait.
     unowned(unsafe) let file: FileState
     let events: EventMask
@@ -29,9 +29,6 @@ struct Wait {
 
 /// What an executor has on file about an ``AsyncFile``, under the executor's lock.
 final class FileState: @unchecked Sendable {
-    /// What the waits of its owner are called.
-    static let ownerID: UInt64 = 0
-
     let fd: Int32
     /// What it is registered for; empty: it is not registered.
     var interest: EventMask = []
@@ -45,7 +42,7 @@ final class FileState: @unchecked Sendable {
     var isUnregistered = false
     /// The task whose waits end by the handler of ``withAsyncFile(_:on:_:)``; set once, before others
     /// know of the handle.
-    var owner: UInt?
+    var owner: UInt = 0
     var isOwnerCancelled = false
     /// The first of its waits, or ``WaitTable/none``.
     var first = WaitTable.none
