@@ -6,14 +6,15 @@
  *
  *     sel_selector *selector;
  *     sel_event events[64];
+ *     int ready;
  *
- *     sel_open(&selector, NULL);
- *     sel_register(selector, socket, SEL_READ, connection);
- *     for (;;) {
- *         int ready = sel_select(selector, events, 64, SEL_FOREVER);
+ *     if (sel_open(&selector, NULL) < 0 ||
+ *         sel_register(selector, socket, SEL_READ, connection) < 0)
+ *         give_up(sel_last_error());
+ *     while ((ready = sel_select(selector, events, 64, SEL_FOREVER)) >= 0)
  *         for (int i = 0; i < ready; i++)
  *             serve(events[i].key.data, events[i].events);
- *     }
+ *     give_up(sel_last_error());
  *
  * Errors. A function that can fail returns a negative errno value (-EBADF, -EINVAL ...), and
  * leaves errno as it was. A call that fails has changed nothing. sel_strerror() names a value,

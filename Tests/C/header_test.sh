@@ -74,6 +74,23 @@ for header in selectors.h selectors_plugin.h; do
     done
 done
 
+# The example in the first comment of the manual.
+{
+    printf '%s\n' '#include <selectors.h>' 'void serve(void *connection, uint32_t events);' \
+        '_Noreturn void give_up(const char *why);' 'void loop(int socket, void *connection);' \
+        'void loop(int socket, void *connection) {'
+    sed -n '/^ \*     sel_selector \*selector;/,/^ \* Errors\./s/^ \*     //p' "$folder/selectors.h"
+    echo '}'
+} >"$work/example.c"
+# shellcheck disable=SC2086 # the warnings are words
+if grep -q sel_select "$work/example.c" && "${CC:-cc}" -std=c11 $warnings -fsyntax-only \
+    -I "$work/include" "$work/example.c" 2>"$work/problem"; then
+    : >"$work/problem"
+else
+    cat "$work/example.c" >>"$work/problem"
+fi
+report 'the example of selectors.h compiles'
+
 # misuse WHAT CODE: the compiler warns of it.
 misuse() {
     printf '#include <selectors.h>\nvoid use(sel_selector *s);\nvoid use(sel_selector *s) {\n%s\n}\n' \
