@@ -45,7 +45,7 @@ man := $(build)/man
 
 # The user's flags come after ours, so that theirs win.
 our_cflags := -std=c11 -Wall -Wextra -Wpedantic -Iinclude
-our_ldflags := -shared -Wl,-soname,$(soname) -Wl,--gc-sections \
+our_ldflags := -shared -Wl,-soname,$(soname) -Wl,--gc-sections -Wl,--build-id \
     -Wl,--version-script=Sources/SelectorsC/selectors.map \
     -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,noseparate-code
 # Every instruction counts, and there is no trace of the folder that it was built in. Each function
@@ -65,12 +65,12 @@ all: library $(tools) $(man)/selectors.7
 
 library: $(build)/libselectors.so $(static)
 
-# Embedded Swift puts the whole library into one object. The section that goes is a hash that knows
-# the folder.
+# Embedded Swift puts the whole library into one object. Of the sections that go, one is a hash that
+# knows the folder; the other is an index that older gdb (13) reads wrong, and then finds no lines.
 $(object): $(sources) Makefile
 	SELECTORS_EMBEDDED=1 $(SWIFT) build --scratch-path $(build)/swift -c release \
 	    --target SelectorsC $(our_swiftflags) $(SWIFTFLAGS)
-	$(OBJCOPY) --remove-section=.swift_modhash \
+	$(OBJCOPY) --remove-section=.swift_modhash --remove-section=.debug_names \
 	    $(build)/swift/release/SelectorsC.build/Functions.swift.o $@
 
 $(shared): $(object) Sources/SelectorsC/selectors.map

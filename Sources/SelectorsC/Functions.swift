@@ -5,7 +5,7 @@ import CSelectorsPlatform
 import CSelectors
 import SelectorsCore
 
-@_cdecl("sel_open") @implementation
+@c(sel_open) @implementation
 public func sel_open(
     _ out: UnsafeMutablePointer<OpaquePointer?>!, _ backend: UnsafePointer<CChar>!
 ) -> Int32 {
@@ -20,7 +20,7 @@ public func sel_open(
     }
 }
 
-@_cdecl("sel_close") @implementation
+@c(sel_close) @implementation
 public func sel_close(_ selector: OpaquePointer!) -> Int32 {
     guard let selector else { return 0 }
     let core = core(selector)
@@ -33,7 +33,7 @@ public func sel_close(_ selector: OpaquePointer!) -> Int32 {
     }
 }
 
-@_cdecl("sel_register") @implementation
+@c(sel_register) @implementation
 public func sel_register(
     _ selector: OpaquePointer!, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer!
 ) -> Int32 {
@@ -59,7 +59,7 @@ private func registerInOrder(
     return register(selector, fd, events, data)
 }
 
-@_cdecl("sel_modify") @implementation
+@c(sel_modify) @implementation
 public func sel_modify(
     _ selector: OpaquePointer!, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer!
 ) -> Int32 {
@@ -85,7 +85,7 @@ private func modifyInOrder(
     return modify(selector, fd, events, data)
 }
 
-@_cdecl("sel_unregister") @implementation
+@c(sel_unregister) @implementation
 public func sel_unregister(
     _ selector: OpaquePointer!, _ fd: Int32, _ old: UnsafeMutablePointer<sel_key>!
 ) -> Int32 {
@@ -113,28 +113,32 @@ private func unregisterInOrder(
     return unregister(selector, fd, old)
 }
 
-@_cdecl("sel_select") @implementation
+@c(sel_select) @implementation
 public func sel_select(
     _ selector: OpaquePointer!, _ events: UnsafeMutablePointer<sel_event>!, _ max: Int32,
     _ timeout_ns: Int64
 ) -> Int32 {
     if ThreadOrder.isTold { return sel_pselect(selector, events, max, timeout_ns, nil) }
-    guard let selector, let events, max >= 1 else { return refuseSelect(selector, max) }
+    guard let selector else { return refuseNull() }
+    guard max >= 1 else { return refuseMax() }
+    guard let events else { return refuseEvents() }
     return core(selector).select(into: events, max: max, timeout: timeout_ns)
 }
 
-@_cdecl("sel_pselect") @implementation
+@c(sel_pselect) @implementation
 public func sel_pselect(
     _ selector: OpaquePointer!, _ events: UnsafeMutablePointer<sel_event>!, _ max: Int32,
     _ timeout_ns: Int64, _ mask: UnsafePointer<sigset_t>!
 ) -> Int32 {
-    guard let selector, let events, max >= 1 else { return refuseSelect(selector, max) }
+    guard let selector else { return refuseNull() }
+    guard max >= 1 else { return refuseMax() }
+    guard let events else { return refuseEvents() }
     let core = core(selector)
     defer { if ThreadOrder.isTold { ThreadOrder.acquire(selector) } }
     return core.select(into: events, max: max, timeout: timeout_ns, signals: mask)
 }
 
-@_cdecl("sel_set_interruptible") @implementation
+@c(sel_set_interruptible) @implementation
 public func sel_set_interruptible(_ selector: OpaquePointer!, _ on: Int32) -> Int32 {
     with(selector) { core throws(SystemError) in
         try core.setInterruptible(on != 0)
@@ -142,7 +146,7 @@ public func sel_set_interruptible(_ selector: OpaquePointer!, _ on: Int32) -> In
     }
 }
 
-@_cdecl("sel_wakeup") @implementation
+@c(sel_wakeup) @implementation
 public func sel_wakeup(_ selector: OpaquePointer!) -> Int32 {
     if ThreadOrder.isTold { return wakeupInOrder(selector) }
     return wakeup(selector)
@@ -166,7 +170,7 @@ private func wakeup(_ selector: OpaquePointer?) -> Int32 {
     }
 }
 
-@_cdecl("sel_get_key") @implementation
+@c(sel_get_key) @implementation
 public func sel_get_key(
     _ selector: OpaquePointer!, _ fd: Int32, _ key: UnsafeMutablePointer<sel_key>!
 ) -> Int32 {
@@ -178,7 +182,7 @@ public func sel_get_key(
     }
 }
 
-@_cdecl("sel_get_map") @implementation
+@c(sel_get_map) @implementation
 public func sel_get_map(
     _ selector: OpaquePointer!, _ keys: UnsafeMutablePointer<sel_key>!, _ max: Int32
 ) -> Int32 {
@@ -192,7 +196,7 @@ public func sel_get_map(
     }
 }
 
-@_cdecl("sel_fileno") @implementation
+@c(sel_fileno) @implementation
 public func sel_fileno(_ selector: OpaquePointer!) -> Int32 {
     with(selector) { core throws(SystemError) in
         do throws(SystemError) {
@@ -206,19 +210,19 @@ public func sel_fileno(_ selector: OpaquePointer!) -> Int32 {
     }
 }
 
-@_cdecl("sel_backend_name") @implementation
+@c(sel_backend_name) @implementation
 public func sel_backend_name(_ selector: OpaquePointer!) -> UnsafePointer<CChar>! {
     guard let selector else { return nil }
     return core(selector).backendName
 }
 
-@_cdecl("sel_capabilities") @implementation
+@c(sel_capabilities) @implementation
 public func sel_capabilities(_ selector: OpaquePointer!) -> UInt32 {
     guard let selector else { return 0 }
     return core(selector).capabilities.rawValue
 }
 
-@_cdecl("sel_backends") @implementation
+@c(sel_backends) @implementation
 public func sel_backends(_ infos: UnsafeMutablePointer<sel_backend_info>!, _ max: Int32) -> Int32 {
     guard max == 0 || (max > 0 && infos != nil) else {
         return Explanation.refuse(EINVAL, "max is negative, or infos is NULL")
@@ -230,7 +234,7 @@ public func sel_backends(_ infos: UnsafeMutablePointer<sel_backend_info>!, _ max
     }
 }
 
-@_cdecl("sel_add_backend") @implementation
+@c(sel_add_backend) @implementation
 public func sel_add_backend(_ ops: UnsafePointer<sel_backend_ops>!) -> Int32 {
     do throws(SystemError) {
         try BackendRegistry.shared().add(ops)
@@ -241,7 +245,7 @@ public func sel_add_backend(_ ops: UnsafePointer<sel_backend_ops>!) -> Int32 {
     }
 }
 
-@_cdecl("sel_load_plugin") @implementation
+@c(sel_load_plugin) @implementation
 public func sel_load_plugin(_ path: UnsafePointer<CChar>!) -> Int32 {
     do throws(SystemError) {
         try BackendRegistry.shared().load(path)
@@ -251,17 +255,17 @@ public func sel_load_plugin(_ path: UnsafePointer<CChar>!) -> Int32 {
     }
 }
 
-@_cdecl("sel_strerror") @implementation
+@c(sel_strerror) @implementation
 public func sel_strerror(_ error: Int32) -> UnsafePointer<CChar>! {
     UnsafePointer(strerror(error < 0 ? 0 &- error : error))
 }
 
-@_cdecl("sel_last_error") @implementation
+@c(sel_last_error) @implementation
 public func sel_last_error() -> UnsafePointer<CChar>! {
     LastError.text
 }
 
-@_cdecl("sel_version") @implementation
+@c(sel_version) @implementation
 public func sel_version() -> UnsafePointer<CChar>! {
     platform_version()
 }
@@ -312,8 +316,13 @@ private func refuseNull() -> Int32 {
     Explanation.refuse(EINVAL, "selector is NULL")
 }
 
+// A function for each, so that each check is a branch: to combine them costs more.
 @inline(never)
-private func refuseSelect(_ selector: OpaquePointer?, _ max: Int32) -> Int32 {
-    if selector == nil { return refuseNull() }
-    return Explanation.refuse(EINVAL, max < 1 ? "max is less than 1" : "events is NULL")
+private func refuseMax() -> Int32 {
+    Explanation.refuse(EINVAL, "max is less than 1")
+}
+
+@inline(never)
+private func refuseEvents() -> Int32 {
+    Explanation.refuse(EINVAL, "events is NULL")
 }
