@@ -12,7 +12,7 @@
 #     make clean
 #
 # Variables, as usual: CC, CFLAGS, CPPFLAGS, LDFLAGS, SWIFT, SWIFTFLAGS, AR, OBJCOPY, STRIP,
-# INSTALL, DESTDIR, PREFIX, BINDIR, LIBDIR, INCLUDEDIR, MANDIR; and RUNPATH, where the programs look for
+# INSTALL, DESTDIR, PREFIX, BINDIR, LIBDIR, INCLUDEDIR, DATADIR, MANDIR; and RUNPATH, where the programs look for
 # the library first: the way from BINDIR to LIBDIR, or nowhere if it is empty.
 #
 # Building asks for Swift 6.3 and a C compiler; what is built, for libc alone. The version is that
@@ -22,7 +22,8 @@ PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
-MANDIR ?= $(PREFIX)/share/man
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
 RUNPATH ?= $$ORIGIN/$(shell realpath -m --relative-to="$(BINDIR)" "$(LIBDIR)")
 
 CFLAGS ?= -O2 -g
@@ -114,13 +115,14 @@ fill_in := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
 
 install: all
 	$(INSTALL) -d $(lib)/pkgconfig $(lib)/cmake/selectors \
-	    "$(DESTDIR)$(INCLUDEDIR)" "$(DESTDIR)$(BINDIR)"
+	    "$(DESTDIR)$(INCLUDEDIR)" "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(DATADIR)/selectors"
 	$(INSTALL) -m 755 $(shared) $(lib)
 	ln -sf libselectors.so.$(VERSION) $(lib)/$(soname)
 	ln -sf $(soname) $(lib)/libselectors.so
 	$(INSTALL) -m 644 $(static) $(lib)
 	$(INSTALL) -m 644 include/*.h "$(DESTDIR)$(INCLUDEDIR)"
 	$(INSTALL) -m 755 $(tools) "$(DESTDIR)$(BINDIR)"
+	$(INSTALL) -m 644 $(packaging)/selectors.supp "$(DESTDIR)$(DATADIR)/selectors"
 	$(fill_in) $(packaging)/selectors.pc.in >$(lib)/pkgconfig/selectors.pc
 	$(fill_in) $(packaging)/selectors-config.cmake.in \
 	    >$(lib)/cmake/selectors/selectors-config.cmake
@@ -141,7 +143,7 @@ uninstall: $(man)/selectors.7
 	rm -f $(lib)/libselectors.so.$(VERSION) $(lib)/$(soname) $(lib)/libselectors.so \
 	    $(lib)/libselectors.a $(lib)/pkgconfig/selectors.pc \
 	    $(installed_tools)
-	rm -rf $(lib)/cmake/selectors
+	rm -rf $(lib)/cmake/selectors "$(DESTDIR)$(DATADIR)/selectors"
 	for header in $(notdir $(wildcard include/*.h)); do \
 	    rm -f "$(DESTDIR)$(INCLUDEDIR)/$$header"; \
 	done

@@ -55,7 +55,7 @@ installs() {
     for file in include/selectors.h lib/libselectors.so.$version lib/libselectors.a \
         lib/pkgconfig/selectors.pc lib/cmake/selectors/selectors-config.cmake \
         bin/selectors-backends bin/selectors-conformance share/man/man1/selectors-conformance.1 \
-        share/man/man3/sel_open.3 share/man/man7/selectors.7; do
+        share/man/man3/sel_open.3 share/man/man7/selectors.7 share/selectors/selectors.supp; do
         [ -f "$installed/$file" ] || { echo "no $file"; false; }
     done
     [ "$(readlink "$installed/lib/libselectors.so")" = "$soname" ]

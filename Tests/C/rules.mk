@@ -12,7 +12,7 @@ c_tests := conformance kinds plugins_test allocations timers_test
 fuzz_targets := backend_list calls
 replays := $(addprefix $(BUILD)/replay_,$(fuzz_targets))
 
-.PHONY: check programs bench instructions pool faults model stress forks handover fuzz fuzz-library
+.PHONY: check programs bench instructions pool faults model stress forks handover handover-valgrind fuzz fuzz-library
 
 all: $(addprefix $(BUILD)/,stress crowd $(c_tests)) $(replays)
 
@@ -113,6 +113,20 @@ stress: $(BUILD)/stress
 $(BUILD)/handover: $(tests)/sanitizer/handover.c ../include/selectors.h $(BUILD)/flags | library
 	@mkdir -p $(@D)
 	$(link) -fsanitize=thread
+
+# The same program without, for valgrind's tools.
+$(BUILD)/handover_plain: $(tests)/sanitizer/handover.c ../include/selectors.h $(BUILD)/flags | library
+	@mkdir -p $(@D)
+	$(link)
+
+handover-valgrind: $(BUILD)/handover_plain
+	@for tool in helgrind drd; do \
+	    for backend in epoll poll select; do \
+	        valgrind -q --tool=$$tool --error-exitcode=9 \
+	            --suppressions=../Sources/packaging/selectors.supp $(bin)/handover_plain $$backend && \
+	            echo "handover: $$tool: $$backend: no report" || exit 1; \
+	    done; \
+	done
 
 handover: $(BUILD)/handover
 	@for backend in epoll poll select; do \

@@ -1,9 +1,10 @@
 import CSelectorsPlatform
 
-/// Tells ThreadSanitizer, in a program that has it, how this library orders threads: what came before
-/// a call that registers, modifies, unregisters or wakes came before what follows a wait.
+/// Tells ThreadSanitizer, in a program that has it, helgrind and drd how this library orders threads: what
+/// came before a call that registers, modifies, unregisters or wakes came before what follows a wait.
 ///
-/// It cannot see it by itself where the library is not built with it.
+/// They cannot see it by themselves: the library is not built with the sanitizer, and its lock is none
+/// that they know.
 package enum ThreadOrder {
     /// Whether there is somebody to tell: found out when the library is loaded, so that a call looks at
     /// nothing but a variable.
