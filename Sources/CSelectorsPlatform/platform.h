@@ -207,10 +207,19 @@ static inline uintptr_t platform_tell_valgrind(uintptr_t request, void *address)
     return answer;
 }
 
-PLATFORM_INLINE int platform_tells_order(void) {
+/* MemorySanitizer, in a program that has it, does not see what this library writes. */
+extern void __msan_unpoison(const volatile void *, size_t) __attribute__((weak));
+static inline void platform_tell_written(const void *memory, size_t size) {
+    if (__builtin_expect(__msan_unpoison != NULL, 0))
+        __msan_unpoison(memory, size);
+}
+
+/* Whether there is one of these to be told about each wait. */
+PLATFORM_INLINE int platform_is_watched(void) {
     char probe;
-    return __builtin_expect(
-        PLATFORM_HAS_TSAN || platform_tell_valgrind(PLATFORM_HAPPENS_BEFORE, &probe) == 0, 0);
+    return __builtin_expect(PLATFORM_HAS_TSAN || __msan_unpoison != NULL ||
+                                platform_tell_valgrind(PLATFORM_HAPPENS_BEFORE, &probe) == 0,
+                            0);
 }
 static inline void platform_acquire(void *address) {
     if (PLATFORM_HAS_TSAN)

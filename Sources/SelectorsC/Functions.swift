@@ -11,6 +11,7 @@ public func sel_open(
 ) -> Int32 {
     guard let out else { return Explanation.refuse(EINVAL, "out is NULL") }
     out.pointee = nil
+    tellWritten(out, 1, MemoryLayout<OpaquePointer?>.size)
     do throws(SystemError) {
         out.pointee = OpaquePointer(try BackendRegistry.shared().open(backend).address)
         return 0
@@ -99,7 +100,10 @@ private func unregister(
 ) -> Int32 {
     with(selector, descriptor: fd) { core throws(SystemError) in
         let key = try core.unregister(fd)
-        old?.pointee = key
+        if let old {
+            old.pointee = key
+            tellWritten(old, 1, MemoryLayout<sel_key>.size)
+        }
         return 0
     }
 }
@@ -133,9 +137,13 @@ public func sel_pselect(
     guard let selector else { return refuseNull() }
     guard max >= 1 else { return refuseMax() }
     guard let events else { return refuseEvents() }
-    let core = core(selector)
-    defer { if ThreadOrder.isTold { ThreadOrder.acquire(selector) } }
-    return core.select(into: events, max: max, timeout: timeout_ns, signals: mask)
+    let count = SelectorCore.begin(
+        core(selector), into: events, max: max, timeout: timeout_ns, signals: mask)
+    if ThreadOrder.isTold {
+        ThreadOrder.acquire(selector)
+        tellWritten(events, count, MemoryLayout<sel_event>.size)
+    }
+    return count
 }
 
 @c(sel_set_interruptible) @implementation
@@ -177,6 +185,7 @@ public func sel_get_key(
     guard let key else { return Explanation.refuse(EINVAL, "key is NULL") }
     return with(selector, descriptor: fd) { core throws(SystemError) in
         key.pointee = try core.key(of: fd)
+        tellWritten(key, 1, MemoryLayout<sel_key>.size)
         if ThreadOrder.isTold { ThreadOrder.acquire(selector) }
         return 0
     }
@@ -191,6 +200,7 @@ public func sel_get_map(
     }
     return with(selector) { core throws(SystemError) in
         let count = try core.copyKeys(to: keys, max: max)
+        tellWritten(keys, min(count, max), MemoryLayout<sel_key>.size)
         if ThreadOrder.isTold { ThreadOrder.acquire(selector) }
         return count
     }
@@ -228,7 +238,9 @@ public func sel_backends(_ infos: UnsafeMutablePointer<sel_backend_info>!, _ max
         return Explanation.refuse(EINVAL, "max is negative, or infos is NULL")
     }
     do throws(SystemError) {
-        return try BackendRegistry.shared().describe(infos, max: max)
+        let count = try BackendRegistry.shared().describe(infos, max: max)
+        tellWritten(infos, min(count, max), MemoryLayout<sel_backend_info>.size)
+        return count
     } catch {
         return 0 &- error.code
     }
@@ -268,6 +280,12 @@ public func sel_last_error() -> UnsafePointer<CChar>! {
 @c(sel_version) @implementation
 public func sel_version() -> UnsafePointer<CChar>! {
     platform_version()
+}
+
+/// Tells MemorySanitizer, in a program that has it, what was written for the caller.
+@inline(never)
+private func tellWritten(_ memory: UnsafeRawPointer?, _ count: Int32, _ size: Int) {
+    if let memory, count > 0 { platform_tell_written(memory, Int(count) &* size) }
 }
 
 /// Runs a call on the core behind a handle, and turns what it throws into what C returns.

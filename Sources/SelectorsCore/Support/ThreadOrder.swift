@@ -6,12 +6,12 @@ import CSelectorsPlatform
 /// They cannot see it by themselves: the library is not built with the sanitizer, and its lock is none
 /// that they know.
 package enum ThreadOrder {
-    /// Whether there is somebody to tell: found out when the library is loaded, so that a call looks at
-    /// nothing but a variable.
+    /// Whether there is somebody to tell, MemorySanitizer included, which wants to know of the events: found
+    /// out when the library is loaded, so that a call looks at nothing but a variable.
     nonisolated(unsafe) package private(set) static var isTold = false
 
     static func find() {
-        if platform_tells_order() != 0 { isTold = true }
+        if platform_is_watched() != 0 { isTold = true }
     }
 
     @inline(never)
