@@ -12,7 +12,7 @@
 #     make clean
 #
 # Variables, as usual: CC, CFLAGS, CPPFLAGS, LDFLAGS, SWIFT, SWIFTFLAGS, AR, OBJCOPY, STRIP,
-# INSTALL, DESTDIR, PREFIX, BINDIR, LIBDIR, INCLUDEDIR, MANDIR; and RUNPATH, where the programs look for
+# INSTALL, DESTDIR, PREFIX, BINDIR, LIBDIR, INCLUDEDIR, DATADIR, MANDIR; and RUNPATH, where the programs look for
 # the library first: the way from BINDIR to LIBDIR, or nowhere if it is empty.
 #
 # Building asks for Swift 6.3 and a C compiler; what is built, for libc alone. The version is that
@@ -22,7 +22,8 @@ PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
-MANDIR ?= $(PREFIX)/share/man
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
 RUNPATH ?= $$ORIGIN/$(shell realpath -m --relative-to="$(BINDIR)" "$(LIBDIR)")
 
 CFLAGS ?= -O2 -g
@@ -45,7 +46,7 @@ man := $(build)/man
 
 # The user's flags come after ours, so that theirs win.
 our_cflags := -std=c11 -Wall -Wextra -Wpedantic -Iinclude
-our_ldflags := -shared -Wl,-soname,$(soname) -Wl,--gc-sections \
+our_ldflags := -shared -Wl,-soname,$(soname) -Wl,--gc-sections -Wl,--build-id \
     -Wl,--version-script=Sources/SelectorsC/selectors.map \
     -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,noseparate-code
 # Every instruction counts, and there is no trace of the folder that it was built in. Each function
@@ -65,12 +66,12 @@ all: library $(tools) $(man)/selectors.7
 
 library: $(build)/libselectors.so $(static)
 
-# Embedded Swift puts the whole library into one object. The section that goes is a hash that knows
-# the folder.
+# Embedded Swift puts the whole library into one object. Of the sections that go, one is a hash that
+# knows the folder; the other is an index that older gdb (13) reads wrong, and then finds no lines.
 $(object): $(sources) Makefile
 	SELECTORS_EMBEDDED=1 $(SWIFT) build --scratch-path $(build)/swift -c release \
 	    --target SelectorsC $(our_swiftflags) $(SWIFTFLAGS)
-	$(OBJCOPY) --remove-section=.swift_modhash \
+	$(OBJCOPY) --remove-section=.swift_modhash --remove-section=.debug_names \
 	    $(build)/swift/release/SelectorsC.build/Functions.swift.o $@
 
 $(shared): $(object) Sources/SelectorsC/selectors.map
@@ -114,13 +115,14 @@ fill_in := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(LIBDIR)|g' \
 
 install: all
 	$(INSTALL) -d $(lib)/pkgconfig $(lib)/cmake/selectors \
-	    "$(DESTDIR)$(INCLUDEDIR)" "$(DESTDIR)$(BINDIR)"
+	    "$(DESTDIR)$(INCLUDEDIR)" "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(DATADIR)/selectors"
 	$(INSTALL) -m 755 $(shared) $(lib)
 	ln -sf libselectors.so.$(VERSION) $(lib)/$(soname)
 	ln -sf $(soname) $(lib)/libselectors.so
 	$(INSTALL) -m 644 $(static) $(lib)
 	$(INSTALL) -m 644 include/*.h "$(DESTDIR)$(INCLUDEDIR)"
 	$(INSTALL) -m 755 $(tools) "$(DESTDIR)$(BINDIR)"
+	$(INSTALL) -m 644 $(packaging)/selectors.supp "$(DESTDIR)$(DATADIR)/selectors"
 	$(fill_in) $(packaging)/selectors.pc.in >$(lib)/pkgconfig/selectors.pc
 	$(fill_in) $(packaging)/selectors-config.cmake.in \
 	    >$(lib)/cmake/selectors/selectors-config.cmake
@@ -141,7 +143,7 @@ uninstall: $(man)/selectors.7
 	rm -f $(lib)/libselectors.so.$(VERSION) $(lib)/$(soname) $(lib)/libselectors.so \
 	    $(lib)/libselectors.a $(lib)/pkgconfig/selectors.pc \
 	    $(installed_tools)
-	rm -rf $(lib)/cmake/selectors
+	rm -rf $(lib)/cmake/selectors "$(DESTDIR)$(DATADIR)/selectors"
 	for header in $(notdir $(wildcard include/*.h)); do \
 	    rm -f "$(DESTDIR)$(INCLUDEDIR)/$$header"; \
 	done

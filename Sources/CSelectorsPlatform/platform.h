@@ -89,20 +89,59 @@ extern void __lsan_unregister_root_region(const void *, size_t) __attribute__((w
 #ifndef PLATFORM_SANITIZED
 extern void __tsan_acquire(void *) __attribute__((weak));
 extern void __tsan_release(void *) __attribute__((weak));
-#define PLATFORM_TELLS_ORDER (__tsan_acquire != NULL)
+#define PLATFORM_HAS_TSAN (__tsan_acquire != NULL)
 #else
 #define __tsan_acquire(address) ((void)(address))
 #define __tsan_release(address) ((void)(address))
-#define PLATFORM_TELLS_ORDER 0
+#define PLATFORM_HAS_TSAN 0
 #endif
-PLATFORM_INLINE int platform_tells_order(void) {
-    return __builtin_expect(PLATFORM_TELLS_ORDER, 0);
+
+/*
+ * helgrind and drd are told the same, by a client request: valgrind knows it by a sequence of instructions
+ * that do nothing. Returns 0 if one of them has heard it, else 1.
+ */
+#define PLATFORM_HAPPENS_BEFORE 0x48470121u
+#define PLATFORM_HAPPENS_AFTER 0x48470122u
+static inline uintptr_t platform_tell_valgrind(uintptr_t request, void *address) {
+    uintptr_t answer = 1;
+#if defined __x86_64__ && defined __LP64__
+    volatile uintptr_t words[6] = {request, (uintptr_t)address};
+    __asm__ volatile("rolq $3, %%rdi\n\trolq $13, %%rdi\n\trolq $61, %%rdi\n\trolq $51, %%rdi\n\t"
+                     "xchgq %%rbx, %%rbx"
+                     : "+d"(answer)
+                     : "a"(&words[0])
+                     : "cc", "memory");
+#else
+    (void)request, (void)address;
+#endif
+    return answer;
+}
+
+/* MemorySanitizer, in a program that has it, does not see what this library writes. */
+extern void __msan_unpoison(const volatile void *, size_t) __attribute__((weak));
+static inline void platform_tell_written(const void *memory, size_t size) {
+    if (__builtin_expect(__msan_unpoison != NULL, 0))
+        __msan_unpoison(memory, size);
+}
+
+/* Whether there is one of these to be told about each wait. */
+PLATFORM_INLINE int platform_is_watched(void) {
+    char probe;
+    return __builtin_expect(PLATFORM_HAS_TSAN || __msan_unpoison != NULL ||
+                                platform_tell_valgrind(PLATFORM_HAPPENS_BEFORE, &probe) == 0,
+                            0);
 }
 static inline void platform_acquire(void *address) {
-    __tsan_acquire(address);
+    if (PLATFORM_HAS_TSAN)
+        __tsan_acquire(address);
+    else
+        platform_tell_valgrind(PLATFORM_HAPPENS_AFTER, address);
 }
 static inline void platform_release(void *address) {
-    __tsan_release(address);
+    if (PLATFORM_HAS_TSAN)
+        __tsan_release(address);
+    else
+        platform_tell_valgrind(PLATFORM_HAPPENS_BEFORE, address);
 }
 
 /*

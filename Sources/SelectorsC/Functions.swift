@@ -5,12 +5,13 @@ import CSelectorsPlatform
 import CSelectors
 import SelectorsCore
 
-@_cdecl("sel_open") @implementation
+@c(sel_open) @implementation
 public func sel_open(
     _ out: UnsafeMutablePointer<OpaquePointer?>!, _ backend: UnsafePointer<CChar>!
 ) -> Int32 {
     guard let out else { return Explanation.fail(EINVAL, "out is NULL") }
     out.pointee = nil
+    tellWritten(out, 1, MemoryLayout<OpaquePointer?>.size)
     do throws(SystemError) {
         out.pointee = OpaquePointer(try BackendRegistry.shared().open(backend).address)
         return 0
@@ -20,7 +21,7 @@ public func sel_open(
     }
 }
 
-@_cdecl("sel_close") @implementation
+@c(sel_close) @implementation
 public func sel_close(_ selector: OpaquePointer!) -> Int32 {
     guard let selector else { return 0 }
     let core = core(selector)
@@ -33,7 +34,7 @@ public func sel_close(_ selector: OpaquePointer!) -> Int32 {
     }
 }
 
-@_cdecl("sel_register") @implementation
+@c(sel_register) @implementation
 public func sel_register(
     _ selector: OpaquePointer!, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer!
 ) -> Int32 {
@@ -59,7 +60,7 @@ private func registerInOrder(
     return register(selector, fd, events, data)
 }
 
-@_cdecl("sel_modify") @implementation
+@c(sel_modify) @implementation
 public func sel_modify(
     _ selector: OpaquePointer!, _ fd: Int32, _ events: UInt32, _ data: UnsafeMutableRawPointer!
 ) -> Int32 {
@@ -85,7 +86,7 @@ private func modifyInOrder(
     return modify(selector, fd, events, data)
 }
 
-@_cdecl("sel_unregister") @implementation
+@c(sel_unregister) @implementation
 public func sel_unregister(
     _ selector: OpaquePointer!, _ fd: Int32, _ old: UnsafeMutablePointer<sel_key>!
 ) -> Int32 {
@@ -99,7 +100,10 @@ private func unregister(
 ) -> Int32 {
     with(selector, descriptor: fd) { core throws(SystemError) in
         let key = try core.unregister(fd)
-        old?.pointee = key
+        if let old {
+            old.pointee = key
+            tellWritten(old, 1, MemoryLayout<sel_key>.size)
+        }
         return 0
     }
 }
@@ -113,28 +117,36 @@ private func unregisterInOrder(
     return unregister(selector, fd, old)
 }
 
-@_cdecl("sel_select") @implementation
+@c(sel_select) @implementation
 public func sel_select(
     _ selector: OpaquePointer!, _ events: UnsafeMutablePointer<sel_event>!, _ max: Int32,
     _ timeout_ns: Int64
 ) -> Int32 {
     if ThreadOrder.isTold { return sel_pselect(selector, events, max, timeout_ns, nil) }
-    guard let selector, let events, max >= 1 else { return refuseSelect(selector, max) }
+    guard let selector else { return refuseNull() }
+    guard max >= 1 else { return refuseMax() }
+    guard let events else { return refuseEvents() }
     return core(selector).select(into: events, max: max, timeout: timeout_ns)
 }
 
-@_cdecl("sel_pselect") @implementation
+@c(sel_pselect) @implementation
 public func sel_pselect(
     _ selector: OpaquePointer!, _ events: UnsafeMutablePointer<sel_event>!, _ max: Int32,
     _ timeout_ns: Int64, _ mask: UnsafePointer<sigset_t>!
 ) -> Int32 {
-    guard let selector, let events, max >= 1 else { return refuseSelect(selector, max) }
-    let core = core(selector)
-    defer { if ThreadOrder.isTold { ThreadOrder.acquire(selector) } }
-    return core.select(into: events, max: max, timeout: timeout_ns, signals: mask)
+    guard let selector else { return refuseNull() }
+    guard max >= 1 else { return refuseMax() }
+    guard let events else { return refuseEvents() }
+    let count = SelectorCore.selectInFull(
+        core(selector), into: events, max: max, timeout: timeout_ns, signals: mask)
+    if ThreadOrder.isTold {
+        ThreadOrder.acquire(selector)
+        tellWritten(events, count, MemoryLayout<sel_event>.size)
+    }
+    return count
 }
 
-@_cdecl("sel_set_interruptible") @implementation
+@c(sel_set_interruptible) @implementation
 public func sel_set_interruptible(_ selector: OpaquePointer!, _ on: Int32) -> Int32 {
     with(selector) { core throws(SystemError) in
         try core.setInterruptible(on != 0)
@@ -142,7 +154,7 @@ public func sel_set_interruptible(_ selector: OpaquePointer!, _ on: Int32) -> In
     }
 }
 
-@_cdecl("sel_wakeup") @implementation
+@c(sel_wakeup) @implementation
 public func sel_wakeup(_ selector: OpaquePointer!) -> Int32 {
     if ThreadOrder.isTold { return wakeupInOrder(selector) }
     return wakeup(selector)
@@ -166,19 +178,20 @@ private func wakeup(_ selector: OpaquePointer?) -> Int32 {
     }
 }
 
-@_cdecl("sel_get_key") @implementation
+@c(sel_get_key) @implementation
 public func sel_get_key(
     _ selector: OpaquePointer!, _ fd: Int32, _ key: UnsafeMutablePointer<sel_key>!
 ) -> Int32 {
     guard let key else { return Explanation.fail(EINVAL, "key is NULL") }
     return with(selector, descriptor: fd) { core throws(SystemError) in
         key.pointee = try core.key(of: fd)
+        tellWritten(key, 1, MemoryLayout<sel_key>.size)
         if ThreadOrder.isTold { ThreadOrder.acquire(selector) }
         return 0
     }
 }
 
-@_cdecl("sel_get_map") @implementation
+@c(sel_get_map) @implementation
 public func sel_get_map(
     _ selector: OpaquePointer!, _ keys: UnsafeMutablePointer<sel_key>!, _ max: Int32
 ) -> Int32 {
@@ -187,12 +200,13 @@ public func sel_get_map(
     }
     return with(selector) { core throws(SystemError) in
         let count = try core.copyKeys(to: keys, max: max)
+        tellWritten(keys, min(count, max), MemoryLayout<sel_key>.size)
         if ThreadOrder.isTold { ThreadOrder.acquire(selector) }
         return count
     }
 }
 
-@_cdecl("sel_fileno") @implementation
+@c(sel_fileno) @implementation
 public func sel_fileno(_ selector: OpaquePointer!) -> Int32 {
     with(selector) { core throws(SystemError) in
         do throws(SystemError) {
@@ -206,31 +220,33 @@ public func sel_fileno(_ selector: OpaquePointer!) -> Int32 {
     }
 }
 
-@_cdecl("sel_backend_name") @implementation
+@c(sel_backend_name) @implementation
 public func sel_backend_name(_ selector: OpaquePointer!) -> UnsafePointer<CChar>! {
     guard let selector else { return nil }
     return core(selector).backendName
 }
 
-@_cdecl("sel_capabilities") @implementation
+@c(sel_capabilities) @implementation
 public func sel_capabilities(_ selector: OpaquePointer!) -> UInt32 {
     guard let selector else { return 0 }
     return core(selector).capabilities.rawValue
 }
 
-@_cdecl("sel_backends") @implementation
+@c(sel_backends) @implementation
 public func sel_backends(_ infos: UnsafeMutablePointer<sel_backend_info>!, _ max: Int32) -> Int32 {
     guard max == 0 || (max > 0 && infos != nil) else {
         return Explanation.fail(EINVAL, "max is negative, or infos is NULL")
     }
     do throws(SystemError) {
-        return try BackendRegistry.shared().describe(infos, max: max)
+        let count = try BackendRegistry.shared().describe(infos, max: max)
+        tellWritten(infos, min(count, max), MemoryLayout<sel_backend_info>.size)
+        return count
     } catch {
         return 0 &- error.code
     }
 }
 
-@_cdecl("sel_add_backend") @implementation
+@c(sel_add_backend) @implementation
 public func sel_add_backend(_ ops: UnsafePointer<sel_backend_ops>!) -> Int32 {
     do throws(SystemError) {
         try BackendRegistry.shared().add(ops)
@@ -241,7 +257,7 @@ public func sel_add_backend(_ ops: UnsafePointer<sel_backend_ops>!) -> Int32 {
     }
 }
 
-@_cdecl("sel_load_plugin") @implementation
+@c(sel_load_plugin) @implementation
 public func sel_load_plugin(_ path: UnsafePointer<CChar>!) -> Int32 {
     do throws(SystemError) {
         try BackendRegistry.shared().load(path)
@@ -251,19 +267,25 @@ public func sel_load_plugin(_ path: UnsafePointer<CChar>!) -> Int32 {
     }
 }
 
-@_cdecl("sel_strerror") @implementation
+@c(sel_strerror) @implementation
 public func sel_strerror(_ error: Int32) -> UnsafePointer<CChar>! {
     UnsafePointer(strerror(error < 0 ? 0 &- error : error))
 }
 
-@_cdecl("sel_last_error") @implementation
+@c(sel_last_error) @implementation
 public func sel_last_error() -> UnsafePointer<CChar>! {
     LastError.text
 }
 
-@_cdecl("sel_version") @implementation
+@c(sel_version) @implementation
 public func sel_version() -> UnsafePointer<CChar>! {
     platform_version()
+}
+
+/// Tells MemorySanitizer, in a program that has it, what was written for the caller.
+@inline(never)
+private func tellWritten(_ memory: UnsafeRawPointer?, _ count: Int32, _ size: Int) {
+    if let memory, count > 0 { platform_tell_written(memory, Int(count) &* size) }
 }
 
 /// Runs a call on the core behind a handle, and turns what it throws into what C returns.
@@ -312,8 +334,13 @@ private func refuseNull() -> Int32 {
     Explanation.fail(EINVAL, "selector is NULL")
 }
 
+// A function for each, so that each check is a branch: to combine them costs more.
 @inline(never)
-private func refuseSelect(_ selector: OpaquePointer?, _ max: Int32) -> Int32 {
-    if selector == nil { return refuseNull() }
-    return Explanation.fail(EINVAL, max < 1 ? "max is less than 1" : "events is NULL")
+private func refuseMax() -> Int32 {
+    Explanation.fail(EINVAL, "max is less than 1")
+}
+
+@inline(never)
+private func refuseEvents() -> Int32 {
+    Explanation.fail(EINVAL, "events is NULL")
 }

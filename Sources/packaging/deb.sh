@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes the Debian packages libselectors1 and libselectors-dev from what "make install" installs.
+# Makes the Debian packages libselectors1 and libselectors-dev from what "make install" installs, and
+# libselectors1-dbgsym, with which debuggers and profilers find the lines of the library.
 #
 #     deb.sh FOLDER    where they go
 #
@@ -22,12 +23,21 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 dev=$work/libselectors-dev
 library=$work/libselectors$major
+symbols=$library-dbgsym
 lib=usr/lib/$triplet
 
 make -s install-strip DESTDIR="$dev" PREFIX=/usr LIBDIR="/$lib" RUNPATH=
 mkdir -p "$library/$lib" "$library/DEBIAN" "$dev/DEBIAN"
 mv "$dev/$lib"/libselectors.so.* "$library/$lib"
 chmod 644 "$library/$lib/libselectors.so.$version"
+
+# Debuggers find the file by the build ID, which stripping does not change.
+id=$(readelf -n "$library/$lib/libselectors.so.$version" | sed -n 's/.*Build ID: //p')
+debug=usr/lib/debug/.build-id/$(echo "$id" | cut -c 1-2)
+mkdir -p "$symbols/$debug" "$symbols/DEBIAN"
+objcopy --only-keep-debug --compress-debug-sections .build-c/libselectors.so."$version" \
+    "$symbols/$debug/$(echo "$id" | cut -c 3-).debug"
+chmod 644 "$symbols/$debug"/*
 find "$dev" -name '*.[137]' -type f -exec gzip -9n {} +
 
 # needs_libc FILE ...: the dependency on the newest version of the C library that a symbol is taken from
@@ -63,11 +73,17 @@ CHANGELOG
 
 # control PACKAGE SECTION DEPENDENCIES [FIELD], and the description from standard input
 control() {
-    doc=$work/$1/usr/share/doc/$1
+    doc=$work/$1/usr/share/doc
     mkdir -p "$doc"
-    copyright >"$doc/copyright"
-    changelog | gzip -9nc >"$doc/changelog.gz"
-    gzip -9nc CHANGELOG.md >"$doc/CHANGELOG.md.gz"
+    case $1 in
+    *-dbgsym) ln -s "${1%-dbgsym}" "$doc/$1" ;;
+    *)
+        mkdir "$doc/$1"
+        copyright >"$doc/$1/copyright"
+        changelog | gzip -9nc >"$doc/$1/changelog.gz"
+        gzip -9nc CHANGELOG.md >"$doc/$1/CHANGELOG.md.gz"
+        ;;
+    esac
     {
         printf 'Package: %s\nSource: swift-selectors\nVersion: %s\n' "$1" "$version"
         printf 'Architecture: %s\nSection: %s\n' "$architecture" "$2"
@@ -90,6 +106,12 @@ Description: readiness of many file descriptors (shared library)
  One small interface over epoll, poll and select, with the same behaviour on
  each: register descriptors, wait until some are ready. The backend is chosen
  at run time. Needs the C library alone.
+DESCRIPTION
+control "libselectors$major-dbgsym" debug "libselectors$major (= $version)" \
+    "Multi-Arch: same
+Auto-Built-Package: debug-symbols
+Build-Ids: $id" <<DESCRIPTION
+Description: debug symbols for libselectors$major
 DESCRIPTION
 control libselectors-dev libdevel \
     "libselectors$major (= $version), $(needs_libc "$dev"/usr/bin/*)" <<'DESCRIPTION'

@@ -3,7 +3,7 @@
 #
 #     install_test.sh    from anywhere; speaks TAP
 #
-# Needs pkg-config and binutils; cmake, abidiff, lintian, dpkg and root for the tests that say so.
+# Needs pkg-config and binutils; cmake, abidiff, gdb, lintian, dpkg and root for the tests that say so.
 # shellcheck disable=SC2317 # the tests are called by name
 set -u
 
@@ -55,7 +55,7 @@ installs() {
     for file in include/selectors.h lib/libselectors.so.$version lib/libselectors.a \
         lib/pkgconfig/selectors.pc lib/cmake/selectors/selectors-config.cmake \
         bin/selectors-backends bin/selectors-conformance share/man/man1/selectors-conformance.1 \
-        share/man/man3/sel_open.3 share/man/man7/selectors.7; do
+        share/man/man3/sel_open.3 share/man/man7/selectors.7 share/selectors/selectors.supp; do
         [ -f "$installed/$file" ] || { echo "no $file"; false; }
     done
     [ "$(readlink "$installed/lib/libselectors.so")" = "$soname" ]
@@ -224,12 +224,48 @@ uninstalls() {
     [ ! -e "$there" ] || { find "$there"; false; }
 }
 
+waiting_program() {
+    cat >"$work/waiting.c" <<'C'
+#include <selectors.h>
+int main(void) {
+    sel_selector *selector;
+    sel_event event;
+    if (sel_open(&selector, NULL) < 0)
+        return 1;
+    return sel_select(selector, &event, 1, SEL_FOREVER);
+}
+C
+    "$cc" -g -O1 -o "$work/waiting" "$work/waiting.c" "$@"
+}
+
+# gdb shows where the program waits, with a line of the library, on each backend.
+debugger_shows_the_wait() {
+    while read -r backend call; do
+        # The backend was tried before line 7.
+        SELECTORS_BACKEND=$backend DEBUGINFOD_URLS='' gdb -nx -batch -ex 'break waiting.c:7' -ex run \
+            -ex "break $call" -ex continue -ex bt "$work/waiting" >"$work/trace" 2>&1 </dev/null
+        cat "$work/trace"
+        grep -q '^#.* sel_select (.*Sources/SelectorsC/Functions\.swift:[0-9]*$' "$work/trace"
+        grep -q '^#.* main () at .*waiting\.c:7$' "$work/trace"
+    done <<'BACKENDS'
+epoll epoll_wait
+poll poll
+select pselect
+BACKENDS
+}
+
+debugger_shows_lines() {
+    waiting_program -Iinclude -L.build-c -lselectors -Wl,-rpath,"$root/.build-c"
+    debugger_shows_the_wait
+}
+
 makes_debian_packages() {
     make -s deb
     # Another process may be installing something.
     apt=(apt-get -y -qq -o DPkg::Lock::Timeout=120)
-    trap '"${apt[@]}" purge libselectors-dev libselectors1' EXIT
+    trap '"${apt[@]}" purge libselectors-dev libselectors1-dbgsym libselectors1' EXIT
     "${apt[@]}" install "./.build-c/deb/libselectors1_${version}_"*.deb \
+        "./.build-c/deb/libselectors1-dbgsym_${version}_"*.deb \
         "./.build-c/deb/libselectors-dev_${version}_"*.deb
     unset PKG_CONFIG_PATH
     readelf -dW /usr/bin/selectors-backends >"$work/dynamic"
@@ -240,8 +276,12 @@ makes_debian_packages() {
     selectors-backends | grep '^epoll'
     selectors-conformance poll | tail -n 1
     "$work/shared" poll | tail -n 1
+    if command -v gdb; then
+        waiting_program -lselectors
+        debugger_shows_the_wait
+    fi
     trap - EXIT
-    "${apt[@]}" purge libselectors-dev libselectors1
+    "${apt[@]}" purge libselectors-dev libselectors1-dbgsym libselectors1
     refute ls /usr/bin/selectors-backends /usr/bin/selectors-conformance /usr/include/selectors.h
 }
 
@@ -286,6 +326,11 @@ else
 fi
 prove "each function has its manual page" has_manuals
 prove "make uninstall leaves nothing" uninstalls
+if command -v gdb >/dev/null; then
+    prove "gdb: sel_select is a frame, with a line" debugger_shows_lines
+else
+    skip "gdb: sel_select is a frame, with a line" "there is no gdb"
+fi
 if [ "$(id -u)" -eq 0 ] && command -v dpkg >/dev/null; then
     prove "Debian packages: installed, used, removed" makes_debian_packages
 else

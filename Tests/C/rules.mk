@@ -12,7 +12,8 @@ c_tests := conformance kinds plugins_test allocations timers_test
 fuzz_targets := backend_list calls
 replays := $(addprefix $(BUILD)/replay_,$(fuzz_targets))
 
-.PHONY: check programs bench bench-async instructions pool faults model stress forks handover fuzz fuzz-library
+.PHONY: check programs bench bench-async instructions pool faults model stress forks handover \
+    handover-memory handover-valgrind fuzz fuzz-library
 
 all: $(addprefix $(BUILD)/,stress crowd $(c_tests)) $(replays)
 
@@ -109,14 +110,31 @@ gate:
 stress: $(BUILD)/stress
 	@$(bin)/stress $(STRESS)
 
-# A program with the thread sanitizer in it over the library without.
-$(BUILD)/handover: $(tests)/sanitizer/handover.c ../include/selectors.h $(BUILD)/flags | library
+# A program with a sanitizer in it over the library without: of threads, or, by clang alone, of memory.
+$(BUILD)/handover $(BUILD)/handover_memory: \
+    $(tests)/sanitizer/handover.c ../include/selectors.h $(BUILD)/flags | library
 	@mkdir -p $(@D)
-	$(link) -fsanitize=thread
+	$(link) -fsanitize=$(if $(filter %_memory,$@),memory,thread)
+
+# The same program without, for valgrind's tools.
+$(BUILD)/handover_plain: $(tests)/sanitizer/handover.c ../include/selectors.h $(BUILD)/flags | library
+	@mkdir -p $(@D)
+	$(link)
+
+handover-valgrind: $(BUILD)/handover_plain
+	@for tool in helgrind drd; do \
+	    for backend in epoll poll select; do \
+	        valgrind -q --tool=$$tool --error-exitcode=9 \
+	            --suppressions=../Sources/packaging/selectors.supp $(bin)/handover_plain $$backend && \
+	            echo "handover: $$tool: $$backend: no report" || exit 1; \
+	    done; \
+	done
 
 handover: $(BUILD)/handover
+handover-memory: $(BUILD)/handover_memory
+handover handover-memory:
 	@for backend in epoll poll select; do \
-	    $(bin)/handover $$backend && echo "handover: $$backend: no report" || exit 1; \
+	    $^ $$backend && echo "$@: $$backend: no report" || exit 1; \
 	done
 
 forks: $(BUILD)/stress

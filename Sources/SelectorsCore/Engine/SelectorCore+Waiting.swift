@@ -46,9 +46,9 @@ extension SelectorCore {
         return gate.tryUnlock() ? reported : SelectorCore.finishSelect(self, with: reported)
     }
 
-    /// A select that begins otherwise than most.
+    /// A select that begins otherwise than most, or is not worth the code of the fast path.
     @inline(never)
-    private static func selectInFull(
+    package static func selectInFull(
         _ core: SelectorCore, into events: UnsafeMutablePointer<sel_event>, max: Int32,
         timeout: Int64, signals: UnsafePointer<sigset_t>?
     ) -> Int32 {

@@ -1,16 +1,17 @@
 import CSelectorsPlatform
 
-/// Tells ThreadSanitizer, in a program that has it, how this library orders threads: what came before
-/// a call that registers, modifies, unregisters or wakes came before what follows a wait.
+/// Tells ThreadSanitizer, in a program that has it, helgrind and drd how this library orders threads: what
+/// came before a call that registers, modifies, unregisters or wakes came before what follows a wait.
 ///
-/// It cannot see it by itself where the library is not built with it.
+/// They cannot see it by themselves: the library is not built with the sanitizer, and its lock is none
+/// that they know.
 package enum ThreadOrder {
-    /// Whether there is somebody to tell: found out when the library is loaded, so that a call looks at
-    /// nothing but a variable.
+    /// Whether there is somebody to tell, MemorySanitizer included, which wants to know of the events: found
+    /// out when the library is loaded, so that a call looks at nothing but a variable.
     nonisolated(unsafe) package private(set) static var isTold = false
 
     static func find() {
-        if platform_tells_order() != 0 { isTold = true }
+        if platform_is_watched() != 0 { isTold = true }
     }
 
     @inline(never)

@@ -1,6 +1,7 @@
 /*
- * handover.c - a program as users write it, for the thread sanitizer, which must find nothing: what
- * one thread has written before it registers, modifies or wakes, another may read after its wait.
+ * handover.c - a program as users write it, for the sanitizers of threads and memory, helgrind and drd,
+ * which must find nothing: what one thread has written before it registers, modifies or wakes, another
+ * may read after its wait; and what the library has written may be read.
  *
  *     handover BACKEND
  *
@@ -10,6 +11,7 @@
 #include <selectors.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 
 enum { ROUNDS = 50 };
@@ -72,6 +74,23 @@ static void hand_over(const char *backend) {
     check(sel_close(answers));
 }
 
+/* Reads all that the library writes for a caller beside events. */
+static void read_all(const char *backend) {
+    sel_selector *selector;
+    sel_key key, old, keys[2];
+    sel_backend_info infos[8];
+    check(sel_open(&selector, backend));
+    check(sel_register(selector, ready, SEL_READ, &key));
+    check(sel_get_key(selector, ready, &key));
+    int count = check(sel_get_map(selector, keys, 2)), backends = check(sel_backends(infos, 8));
+    check(sel_unregister(selector, ready, &old));
+    if (count != 1 || key.fd != ready || keys[0].fd != ready || old.fd != ready || backends < 3 ||
+        infos[2].name == NULL || sel_unregister(selector, ready, NULL) == 0 ||
+        strstr(sel_last_error(), "descriptor") == NULL)
+        exit(2);
+    check(sel_close(selector));
+}
+
 int main(int argc, char **argv) {
     const int64_t timeouts[] = {SEL_FOREVER, 3600 * INT64_C(1000000000)};
     if (argc != 2) {
@@ -83,5 +102,6 @@ int main(int argc, char **argv) {
         timeout = timeouts[i];
         hand_over(argv[1]);
     }
+    read_all(argv[1]);
     return 0;
 }
