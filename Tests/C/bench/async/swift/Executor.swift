@@ -59,19 +59,20 @@ private func echo(
     _ client: Int32, on executor: SelectorExecutor, isolation: isolated (any Actor)? = #isolation
 ) async throws {
     defer { close(client) }
-    let file = AsyncFile(client, on: executor)
-    defer { file.unregister() }
-    var buffer = [UInt8](repeating: 0, count: 4096)
-    while true {
-        _ = try await file.readiness(for: .read)
-        let count = recv(client, &buffer, buffer.count, 0)
-        if count < 0 && errno == EAGAIN { continue }
-        if count <= 0 { return }
-        var sent = 0
-        while sent < count {
-            sent += try await file.retry(for: .write) { fd in
-                buffer.withUnsafeBytes {
-                    send(fd, $0.baseAddress! + sent, count - sent, Int32(MSG_NOSIGNAL))
+    try await withAsyncFile(client, on: executor) { (file) async throws in
+        _ = isolation
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        while true {
+            _ = try await file.readiness(for: .read)
+            let count = recv(client, &buffer, buffer.count, 0)
+            if count < 0 && errno == EAGAIN { continue }
+            if count <= 0 { return }
+            var sent = 0
+            while sent < count {
+                sent += try await file.retry(for: .write) { fd in
+                    buffer.withUnsafeBytes {
+                        send(fd, $0.baseAddress! + sent, count - sent, Int32(MSG_NOSIGNAL))
+                    }
                 }
             }
         }
