@@ -3,20 +3,22 @@ import Synchronization
 
 /// All selectors of the process, so that a fork finds them.
 ///
-/// `fork` is called by the one thread that survives in the child, but others may be in the middle of
-/// a change then. So it waits for them (pthread_atfork(3)); in the child each selector lets go of the
-/// parent's kernel set. What the forking thread is itself in the middle of, it goes on with.
+/// Only the thread that calls `fork` exists in the child, but others may be in the middle of a
+/// change. The fork therefore waits for them (pthread_atfork(3)). In the child each selector closes
+/// the kernel set that it inherited. If the forking thread itself is in a call, the call continues
+/// after the fork.
 ///
-/// A child of `_Fork` or of bare `clone` is told by the words of the gates, which the kernel has wiped.
+/// A child of `_Fork` or bare `clone` is recognised by the words of the gates, which the kernel
+/// wipes.
 enum Forks {
     struct State: ~Copyable {
         /// Guarded by the gate's lock.
         var first: SelectorCore?
         let gate: Gate
-        /// The thread that forks, or 0, and how many of its forks are under way.
+        /// The thread that forks, or 0; `depth` counts its forks that are under way.
         let forking = Atomic<UInt>(0)
         var depth = 0
-        /// Goes up in each child.
+        /// Incremented in each child.
         var generation: UInt32 = 0
 
         init(gate: Gate) {
@@ -24,7 +26,7 @@ enum Forks {
         }
     }
 
-    /// Has the handlers called from now on; returns 0 or an errno value.
+    /// Registers the fork handlers; returns 0 or an errno value.
     static func listen() -> Int32 {
         let saved = platform_errno()
         defer { platform_set_errno(saved) }
@@ -55,7 +57,7 @@ enum Forks {
 
     /// Lets one thread at a time fork.
     ///
-    /// A signal handler may fork while its thread does; then what was taken so far has to do.
+    /// A signal handler may fork while its thread does; it uses the locks taken so far.
     private static func takeForkLock(_ globals: UnsafeMutablePointer<Globals>) {
         let me = platform_thread()
         while globals.pointee.forks.forking.load(ordering: .relaxed) != me {
@@ -75,8 +77,10 @@ enum Forks {
         }
     }
 
-    /// Takes all locks, or none: a thread that holds one may wait for another, in an order of its own,
-    /// when a backend's function calls the library.
+    /// Takes all locks, or none.
+    ///
+    /// When a backend's function calls the library, a thread may hold one lock and wait for
+    /// another, in any order.
     private static func tryLockAll(in globals: UnsafeMutablePointer<Globals>) -> Bool {
         guard globals.pointee.registry.gate.tryLockForFork() else { return false }
         guard globals.pointee.forks.gate.tryLockForFork() else {
@@ -110,10 +114,10 @@ enum Forks {
         }
     }
 
-    /// Tells apart a process and a child of it.
+    /// A number that differs between a process and its child.
     static var generation: UInt32 { Globals.shared?.pointee.forks.generation ?? 0 }
 
-    /// Adds a selector, unless the process is a child of that in which its making began.
+    /// Adds a selector, unless its creation began in a parent of this process.
     ///
     /// - Throws: `ECANCELED` in that case.
     static func add(_ core: SelectorCore, since generation: UInt32) throws(SystemError) {
@@ -130,9 +134,9 @@ enum Forks {
         }
     }
 
-    /// Takes a selector out.
+    /// Removes a selector.
     ///
-    /// - Returns: Whether it was there.
+    /// - Returns: Whether it was in the list.
     static func remove(_ core: SelectorCore) -> Bool {
         guard let globals = Globals.shared, (try? globals.pointee.forks.gate.lock()) != nil else {
             return false

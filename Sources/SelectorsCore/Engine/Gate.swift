@@ -1,8 +1,8 @@
 import CSelectorsPlatform
 import Synchronization
 
-/// Lets one thread at a time at a selector's state, counts who waits in the kernel, and queues those
-/// who have to sleep.
+/// Admits one thread at a time to a selector's state, counts the threads that wait in the kernel,
+/// and queues the threads that have to sleep.
 ///
 /// ```text
 ///                    lock                         beginWait
@@ -16,69 +16,72 @@ import Synchronization
 ///         '--------------------------------------------------------'  |
 ///       FREE <--------- tryEndWait gives LOCKED ----------------------'
 ///
-///   queue        sleeps until                                  is served
-///   lockers      the lock is free                              first
-///   evacuators   nobody waits in the kernel                    when the last waiter has left it
-///   turns        it may wait in the kernel                     when no evacuator is left
-///   closer       no other call is here                         when the last one has left
+///   queue        sleeps until                        is woken
+///   lockers      the lock is free                    first
+///   evacuators   no thread waits in the kernel       when the last waiter has left the kernel
+///   turns        the thread may wait in the kernel   when no evacuator is left
+///   closer       no other call is here               when the last call has left
 /// ```
 ///
-/// One word says it all: who enters changes it, before anything else, so that ``awaitNobody()`` can
-/// tell when the last call has left. Without contention each transition is one atomic operation.
+/// All of this is in one atomic word: bits for the lock, for sleepers and for work that the next
+/// select has to do, and two counters. A call changes the word before it does anything else, so
+/// that ``awaitNobody()`` can tell when the last call has left. Without contention each transition
+/// is one atomic operation.
 ///
-/// Who frees the lock wakes one sleeper at most. Whoever has slept for more than the lock moves on to
-/// the lockers when that has come true, and until it has the lock it is `promised` what it slept for:
-/// nobody else enters the kernel meanwhile. A locker that found the lock taken again is handed it the
-/// next time, so that it waits for two others at most.
+/// A thread that frees the lock wakes at most one sleeper. A sleeper of another queue moves to the
+/// lockers when its condition holds. Until it has the lock it is `promised` that condition: no
+/// other thread enters the kernel. A woken locker that finds the lock taken again goes to the front
+/// of the queue, and the next release hands the lock over to it.
 ///
-/// In a fork's child the word is wiped by the kernel until ``reopen(after:isAttentive:)`` sets it anew.
-/// In the child of `_Fork` or bare `clone` it stays so, and each call is refused with `ECANCELED`.
+/// In a fork's child the kernel wipes the word, and ``reopenAfterFork()`` sets it again. In the
+/// child of `_Fork` or bare `clone` it stays wiped, and each call fails with `ECANCELED`.
 package struct Gate {
     /// The bits and counters of the word.
     private enum Word {
         /// A thread holds the lock.
         static let locked: UInt64 = 1
-        /// The next select has something to see to, and must not begin to wait at once.
+        /// The next select has work to do before it may block.
         static let attention: UInt64 = 2
-        /// Somebody sleeps: who frees the lock has to look whom to wake.
+        /// A thread sleeps: the thread that frees the lock must look for one to wake.
         static let queued: UInt64 = 4
-        /// Always set, but in a child whose fork was not noticed.
+        /// Always set, except in a child whose fork was not noticed.
         static let live: UInt64 = 8
-        /// A fork was in the middle of a call, and this is the child: new calls are refused.
+        /// The process is a child whose fork interrupted a call: new calls are refused.
         ///
-        /// It stands here since what is guarded by the lock may be being changed.
+        /// The interrupted call may have left the guarded state half changed.
         static let abandoned: UInt64 = 16
-        /// What keeps a call from going on without a look: ``locked``, ``queued`` and ``abandoned``.
+        /// The bits that rule out the fast path: ``locked``, ``queued`` and ``abandoned``.
         static let obstacles: UInt64 = 0b10101
-        /// One call that wants the lock and does not have it.
+        /// Counts one call that wants the lock and does not hold it.
         static let entered: UInt64 = 1 << 8
-        /// One thread that waits in the kernel, or has done so and does not have the lock yet.
+        /// Counts one thread that waits in the kernel, or has waited and does not hold the lock
+        /// yet.
         static let waiting: UInt64 = 1 << 32
 
         static let enteredMask: UInt64 = waiting - entered
 
-        /// The word when a call that was counted as ``entered`` or ``waiting`` is so no more.
+        /// Returns the word with one ``entered`` or ``waiting`` call fewer.
         ///
-        /// It may not be counted: in a fork's child the counts begin anew.
+        /// The count may be zero already: a fork's child resets it.
         static func without(_ counted: UInt64, _ word: UInt64) -> UInt64 {
             let isCounted = counted == waiting ? word >= waiting : word & enteredMask != 0
             return isCounted ? word - counted : word
         }
     }
 
-    /// What one thread sleeps for, on its stack.
+    /// One sleeping thread; the structure is on its stack.
     fileprivate struct Sleeper {
         var previous, next: UnsafeMutablePointer<Sleeper>?
         var condition = platform_condition()
         let thread = platform_thread()
-        /// How it is counted in the word.
+        /// The unit in which the word counts it.
         let counted: UInt64
         var queue = Queue.none
-        /// Somebody has taken it out of the lockers for it to go on.
+        /// A thread that freed the lock has removed it from the lockers and woken it.
         var isWoken = false
-        /// It was handed the lock.
+        /// The lock was handed over to it.
         var hasLock = false
-        /// It was woken before, and others were quicker.
+        /// It was woken before, and another thread took the lock first.
         var isLate = false
     }
 
@@ -86,7 +89,7 @@ package struct Gate {
         case none, lockers, evacuators, turns, closer
     }
 
-    /// Sleepers in the order in which they came.
+    /// A queue of sleepers, first come first.
     fileprivate struct Sleepers: ~Copyable {
         private(set) var first: UnsafeMutablePointer<Sleeper>?
         private var last: UnsafeMutablePointer<Sleeper>?
@@ -124,27 +127,30 @@ package struct Gate {
         }
     }
 
-    /// What stands beside the word; all of it is guarded by the mutex but for the owner.
+    /// The rest of the gate; the mutex guards all of it except the owners.
     ///
-    /// The first field is, too: the thread sanitizer takes a change of any field for one of the whole.
+    /// The first field must be guarded too: the thread sanitizer treats a change to any field as a
+    /// change to the whole structure.
     struct State: ~Copyable {
         fileprivate var mutex = platform_mutex()
         fileprivate var lockers = Sleepers()
         fileprivate var evacuators = Sleepers()
         fileprivate var turns = Sleepers()
-        /// Sleeps until no other call is here.
+        /// The thread that sleeps until no other call is here.
         fileprivate var closer: UnsafeMutablePointer<Sleeper>?
-        /// What a sleeper has waited for has come true, and it does not have the lock yet.
+        /// The sleeper whose condition holds and that does not have the lock yet.
         fileprivate var promised: UnsafeMutablePointer<Sleeper>?
-        /// Nobody is to sleep any more but for the lock.
+        /// No thread may sleep any more, except for the lock.
         fileprivate var isClosing = false
-        /// How the thread that forks has the gate.
+        /// How the forking thread holds the gate.
         fileprivate var hold = Hold.none
         /// Several threads may wait in the kernel at once.
         fileprivate let isShared: Bool
-        /// The thread that holds the lock; 0 where there is none, and for a few instructions more.
+        /// The thread that holds the lock.
+        ///
+        /// It is 0 if there is none, and briefly after the lock is taken and before it is freed.
         fileprivate let owner = Atomic<UInt>(0)
-        /// Likewise of the mutex.
+        /// The thread that holds the mutex, in the same way.
         fileprivate let mutexOwner = Atomic<UInt>(0)
 
         init(isShared: Bool) {
@@ -152,37 +158,37 @@ package struct Gate {
         }
     }
 
-    /// How a thread that forks has the gate.
+    /// How the forking thread holds the gate.
     fileprivate enum Hold {
         case none
-        /// It has taken the lock and the mutex for the fork.
+        /// It took the lock and the mutex for the fork.
         case taken
-        /// It had the lock before, in the middle of a call.
+        /// It held the lock or the mutex before, in the middle of a call.
         case owned
     }
 
     private let state: UnsafeMutablePointer<State>
 
-    /// SAFETY: the memory before the state is that of ``platform_map``, which zeroed it.
+    /// SAFETY: `platform_map` mapped and zeroed the memory before the state.
     @inline(__always)
     private var word: UnsafeMutablePointer<Atomic<UInt64>> {
         (UnsafeMutableRawPointer(state) - Int(PLATFORM_WIPED))
             .assumingMemoryBound(to: Atomic<UInt64>.self)
     }
 
-    /// The gate that was made at a place.
+    /// Refers to the gate that was made at `place`.
     @inline(__always)
     init(at place: UnsafeMutableRawPointer) {
         state = place.assumingMemoryBound(to: State.self)
     }
 
-    /// How many bytes a gate takes beside its word.
+    /// The size of a gate in bytes, without its word.
     static let stateSize = (MemoryLayout<State>.stride + 63) / 64 * 64
 
     /// Makes a gate.
     ///
     /// - Parameters:
-    ///   - place: In memory of `platform_map`, behind what is wiped.
+    ///   - place: An address in memory of `platform_map`, after the wiped part.
     ///   - isShared: Several threads may wait in the kernel at once.
     /// - Returns: The gate.
     static func make(at place: UnsafeMutableRawPointer, isShared: Bool = false) -> Gate {
@@ -194,18 +200,18 @@ package struct Gate {
         return gate
     }
 
-    /// Ends a gate that nobody uses any more.
+    /// Destroys a gate that is no longer in use.
     func destroy() {
-        // The last thread to leave may still be on its way out of the mutex.
+        // The last thread to leave may not have finished unlocking the mutex.
         platform_mutex_lock(&state.pointee.mutex)
         platform_mutex_unlock(&state.pointee.mutex)
         platform_mutex_destroy(&state.pointee.mutex)
         state.deinitialize(count: 1)
     }
 
-    // MARK: The quick way
+    // MARK: Fast path
 
-    /// Begins a wait if nobody is here and there is nothing to see to.
+    /// Begins a wait if no other call is here and there is no work to do first.
     @inline(__always)
     func tryBeginWait() -> Bool {
         word.pointee.compareExchange(
@@ -213,7 +219,7 @@ package struct Gate {
         ).exchanged
     }
 
-    /// Ends the wait and takes the lock, if nobody else is here and there is nothing to see to.
+    /// Ends the wait and takes the lock, if no other call is here and there is no work to do.
     @inline(__always)
     func tryEndWait() -> Bool {
         guard
@@ -226,7 +232,7 @@ package struct Gate {
         return true
     }
 
-    /// Gives the lock back, if nobody else is here; see ``unlock(attention:)``.
+    /// Releases the lock if no other call is here; see ``unlock(attention:)``.
     @inline(__always)
     func tryUnlock(attention: Bool = false) -> Bool {
         clearOwner()
@@ -246,7 +252,7 @@ package struct Gate {
         state.pointee.owner.store(0, ordering: .relaxed)
     }
 
-    /// Whether a fork, if there was one, was noticed.
+    /// `false` in a child whose fork was not noticed.
     var isLive: Bool {
         word.pointee.load(ordering: .relaxed) & Word.live != 0
     }
@@ -258,10 +264,10 @@ package struct Gate {
 
     // MARK: The lock
 
-    /// Takes the lock, and tells whether somebody may be here, or there may be something to see to.
+    /// Takes the lock, and returns whether another call may be here or there may be work to do.
     ///
-    /// - Throws: `EDEADLK` where this thread holds it already: a backend's function has called back;
-    ///   `ECANCELED` in a child whose fork was not noticed, or was in the middle of a call.
+    /// - Throws: `EDEADLK` if this thread already holds the lock: a backend's function has called
+    ///   back; `ECANCELED` in a child whose fork was not noticed or interrupted a call.
     @inline(__always)
     func lockAndLook() throws(SystemError) -> Bool {
         let (isTaken, before) = word.pointee.compareExchange(
@@ -289,9 +295,9 @@ package struct Gate {
         _ = try lockAndLook()
     }
 
-    /// Gives the lock back.
+    /// Releases the lock.
     ///
-    /// - Parameter attention: Whether the next select has something to see to.
+    /// - Parameter attention: Whether the next select has work to do before it may block.
     @inline(__always)
     package func unlock(attention: Bool = false) {
         if !tryUnlock(attention: attention) { release(attention: attention, becoming: 0) }
@@ -299,24 +305,21 @@ package struct Gate {
 
     // MARK: Waiting in the kernel
 
-    /// Whether a thread waits in the kernel.
+    /// With the lock held: whether a thread waits in the kernel.
     ///
-    /// The lock is held. Threads may leave the kernel meanwhile, but none enters it.
+    /// Threads may leave the kernel meanwhile, but none enters it.
     var isWaiting: Bool {
         word.pointee.load(ordering: .relaxed) >= Word.waiting
     }
 
-    /// Whether another call is here that has waited in the kernel, or does so, and may have a report
-    /// that it did not look at yet.
+    /// With the lock held: whether another call is here.
     ///
-    /// The lock is held.
+    /// It may have a report from the kernel that it has not looked at yet.
     var hasOthers: Bool {
         word.pointee.load(ordering: .relaxed) >= Word.entered
     }
 
-    /// Whether somebody sleeps until nobody waits in the kernel.
-    ///
-    /// The lock is held.
+    /// With the lock held: whether a thread sleeps until no thread waits in the kernel.
     var hasEvacuator: Bool {
         guard word.pointee.load(ordering: .relaxed) & Word.queued != 0 else { return false }
         lockMutex()
@@ -324,7 +327,7 @@ package struct Gate {
         return !state.pointee.evacuators.isEmpty || state.pointee.closer != nil
     }
 
-    /// Begins one of several waits, if there is nothing to see to.
+    /// Begins a wait beside others, if the gate is shared and there is no work to do first.
     func tryShareWait() -> Bool {
         guard state.pointee.isShared else { return false }
         var old = word.pointee.load(ordering: .relaxed)
@@ -342,10 +345,11 @@ package struct Gate {
 
     /// Ends the wait and takes the lock.
     ///
-    /// Until then nobody else may use a kernel set for one thread, nor replace any: what the wait has
-    /// reported was not looked at yet.
+    /// The thread counts as waiting until it has the lock, because it has not looked at its reports
+    /// yet. Until then no other thread waits with a kernel set that is not shared, or replaces any
+    /// kernel set.
     ///
-    /// - Throws: `ECANCELED` in a child whose fork was not noticed.
+    /// - Throws: `ECANCELED` in a child whose fork was not noticed or interrupted a call.
     func endWait() throws(SystemError) {
         var old = word.pointee.load(ordering: .relaxed)
         while old >= Word.waiting && old & (Word.live | Word.obstacles) == Word.live {
@@ -355,9 +359,9 @@ package struct Gate {
         try acquire(counted: Word.waiting)
     }
 
-    /// Tells whether the holder of the lock may begin to wait.
+    /// Returns whether the holder of the lock may begin to wait.
     ///
-    /// If it `hasTurn`, it has slept for it, and others who do so came later.
+    /// With `hasTurn` it has slept for its turn, and comes before the threads in the queue.
     func mayWait(hasTurn: Bool) -> Bool {
         assert(isOwned)
         let old = word.pointee.load(ordering: .relaxed)
@@ -372,18 +376,17 @@ package struct Gate {
     /// With the lock held: sleeps until the thread may begin to wait, and takes the lock again.
     ///
     /// - Parameters:
-    ///   - end: The end of the time on the clock of `platform_now`; negative: no limit.
-    ///   - isFirst: It had its turn before and comes first again.
-    /// - Returns: Whether it has its turn; else the time is over.
+    ///   - end: The deadline on the clock of `platform_now`; negative: no limit.
+    ///   - isFirst: The thread had its turn before and goes to the front of the queue.
+    /// - Returns: Whether it has its turn; `false` if the deadline has passed.
     func awaitTurn(until end: Int64, isFirst: Bool) -> Bool {
         sleep(in: .turns, until: end, isFirst: isFirst)
     }
 
-    /// With the lock held: sleeps until nobody waits in the kernel, and takes the lock again.
+    /// With the lock held: sleeps until no thread waits in the kernel, and takes the lock again.
     ///
-    /// Somebody has to make them leave. Nobody enters before the lock is given back.
-    ///
-    /// It may return before, once ``awaitNobody()`` was called.
+    /// The caller must make the waiting threads leave. None enters before the lock is released.
+    /// Once ``awaitNobody()`` was called, it may return early.
     func awaitEmptyKernel() {
         while isWaiting && !state.pointee.isClosing {
             _ = sleep(in: .evacuators, until: -1, isFirst: false)
@@ -392,8 +395,8 @@ package struct Gate {
 
     /// With the lock held: sleeps until no other call is here, and takes the lock again.
     ///
-    /// Those who sleep here for more than the lock are woken. Somebody has to make leave who waits in
-    /// the kernel. It is called once.
+    /// It wakes the evacuators and the threads that sleep for their turn. The caller must make the
+    /// threads in the kernel leave. It is called once.
     func awaitNobody() {
         assert(isOwned)
         state.pointee.isClosing = true
@@ -402,7 +405,7 @@ package struct Gate {
         }
     }
 
-    // MARK: The slow way
+    // MARK: Slow path
 
     private func lockMutex() {
         platform_mutex_lock(&state.pointee.mutex)
@@ -422,7 +425,8 @@ package struct Gate {
         return isExchanged
     }
 
-    /// Takes the lock for a call that is to be counted as ``Word/entered``, or is as ``Word/waiting``.
+    /// Takes the lock for a call that becomes ``Word/entered``, or is counted as ``Word/waiting``
+    /// already.
     @inline(never)
     private func acquire(counted: UInt64) throws(SystemError) {
         if counted == Word.entered && isOwned { throw SystemError(EDEADLK) }
@@ -446,11 +450,12 @@ package struct Gate {
         platform_condition_destroy(&me.condition)
     }
 
-    /// How often a thread looks for the lock before it sleeps: about a microsecond long, in which most
-    /// who hold it give it back.
+    /// How often a thread tries the lock before it sleeps.
+    ///
+    /// This takes about a microsecond; most holders release the lock within that time.
     private static let spins = 40
 
-    /// Takes the lock, if it is free, for a call that is counted.
+    /// Takes the lock if it is free, and removes the call from its count.
     private func take(_ counted: UInt64) -> Bool {
         var old = word.pointee.load(ordering: .relaxed)
         while old & Word.locked == 0 {
@@ -460,11 +465,11 @@ package struct Gate {
         return false
     }
 
-    /// With the mutex held: takes the lock, or sleeps until it was handed over or is free.
+    /// With the mutex held: takes the lock, or sleeps until it is free or handed over.
     private func takeOrSleep(_ me: UnsafeMutablePointer<Sleeper>) {
         while !me.pointee.hasLock && !take(me.pointee.counted) {
             var old = word.pointee.load(ordering: .relaxed)
-            // Who holds the lock now has to look for sleepers when he frees it.
+            // The holder of the lock must now look for sleepers when it frees the lock.
             guard old & Word.locked != 0, exchange(&old, old | Word.queued)
             else { continue }
             if me.pointee.queue != .lockers {
@@ -483,7 +488,7 @@ package struct Gate {
         setOwner()
     }
 
-    /// With the mutex held: sleeps until it is woken or the time is over.
+    /// With the mutex held: sleeps until it is woken or the deadline passes.
     private func park(_ me: UnsafeMutablePointer<Sleeper>, until end: Int64) {
         while !me.pointee.isWoken && (end < 0 || platform_now() < end) {
             state.pointee.mutexOwner.store(0, ordering: .relaxed)
@@ -505,7 +510,7 @@ package struct Gate {
 
     /// With the lock held: frees it, sleeps in a queue, and takes the lock again.
     ///
-    /// - Returns: Whether it was woken before the time was over.
+    /// - Returns: Whether it was woken before the deadline.
     private func sleep(in queue: Queue, until end: Int64, isFirst: Bool) -> Bool {
         assert(isOwned)
         var me = Sleeper(counted: Word.entered)
@@ -532,7 +537,7 @@ package struct Gate {
         return isInTime
     }
 
-    /// Gives the lock back, and leaves a wait or a call that wants the lock in its place.
+    /// Releases the lock, and adds to the word a wait, a call that wants the lock, or nothing.
     @inline(never)
     private func release(attention: Bool, becoming counted: UInt64) {
         clearOwner()
@@ -549,7 +554,7 @@ package struct Gate {
         unlockMutex()
     }
 
-    /// With the lock and the mutex held: frees the lock, or hands it over, and wakes one sleeper.
+    /// With the lock and the mutex held: frees the lock or hands it over, and wakes one sleeper.
     private func releaseToSleepers(attention: Bool, becoming counted: UInt64) {
         var old = word.pointee.load(ordering: .relaxed)
         promote(old + counted)
@@ -579,16 +584,16 @@ package struct Gate {
         platform_condition_signal(&next.pointee.condition)
     }
 
-    /// With the lock and the mutex held, before the lock is freed: has the sleeper go on whose time has
-    /// come, if there is one.
+    /// With the lock and the mutex held, before a release: moves sleepers whose condition holds to
+    /// the lockers.
     ///
-    /// - Parameter word: As it will be, but for the lock.
+    /// - Parameter word: The word after the release, apart from the lock bit.
     private func promote(_ word: UInt64) {
         let isEmpty = word < Word.waiting
         if state.pointee.isClosing {
             while let next = state.pointee.evacuators.popFirst() { moveToLockers(next) }
             while let next = state.pointee.turns.popFirst() { moveToLockers(next) }
-            // Its own call is the one that is left.
+            // Only the closer's own call is left.
             if let closer = state.pointee.closer,
                 isEmpty && word & Word.enteredMask == Word.entered
             {
@@ -616,13 +621,13 @@ package struct Gate {
 
     /// Before a fork: takes the lock, so that no other thread is in the middle of a change.
     ///
-    /// It may be this thread that holds it, or the mutex, when a signal handler or a backend's function
-    /// forks; it then goes on with it. Which thread holds one is not known for a few instructions after
-    /// it was taken: if it stays unknown for long, it is this one that was interrupted there. Nothing here
-    /// sleeps in a queue, for this thread may stand in one already.
+    /// If a signal handler or a backend's function forks, this thread may hold the lock or the
+    /// mutex already, and keeps it. The owner is unknown for a few instructions after the lock or
+    /// the mutex was taken. If it stays unknown for long, this thread was interrupted there.
+    /// Nothing here sleeps in a queue, because this thread may be in one already.
     ///
-    /// - Returns: Whether it has come to an end; else another thread holds the lock for long, and may
-    ///   wait for another one that the fork has taken.
+    /// - Returns: `false` if another thread holds the lock for long. It may be waiting for a lock
+    ///   that the fork has taken.
     func tryLockForFork() -> Bool {
         assert(state.pointee.hold == .none)
         var (attempts, doubts) = (Gate.attempts, Gate.doubts)
@@ -646,7 +651,7 @@ package struct Gate {
             doubts -= 1
             if doubts <= 0 || state.pointee.mutexOwner.load(ordering: .relaxed) == platform_thread()
             {
-                // Whoever holds the mutex sees to the sleepers.
+                // The holder of the mutex wakes the sleepers.
                 word.pointee.bitwiseAnd(~Word.locked, ordering: .releasing)
                 return end(with: .owned)
             }
@@ -656,9 +661,9 @@ package struct Gate {
         return end(with: .taken)
     }
 
-    /// How often a fork looks for a lock that another thread holds before it gives back all others.
+    /// How often a fork tries a lock that another thread holds before it releases all others.
     private static let attempts = 20
-    /// How often, where it is not known who holds it.
+    /// How often it tries while the owner is unknown.
     private static let doubts = 2000
 
     private func end(with hold: Hold) -> Bool {
@@ -672,7 +677,7 @@ package struct Gate {
         return true
     }
 
-    /// After a fork, in the parent, or instead of one: goes on.
+    /// Releases what ``tryLockForFork()`` took: in the parent, or before another attempt.
     func unlockAfterFork() {
         let hold = state.pointee.hold
         state.pointee.hold = .none
@@ -681,11 +686,10 @@ package struct Gate {
         unlock(attention: true)
     }
 
-    /// After a fork, in the child, where no other thread is: sets the word anew, and forgets who was
-    /// here.
+    /// In the child of a fork, where no other thread exists: resets the word and the queues.
     ///
-    /// - Returns: Whether the lock was taken for the fork. Else the fork is in the middle of a call,
-    ///   which goes on and frees it.
+    /// - Returns: Whether the lock was taken for the fork. If not, the fork interrupted a call of
+    ///   this thread, which continues and frees the lock.
     func reopenAfterFork() -> Bool {
         let isTaken = state.pointee.hold == .taken
         state.pointee.hold = .none
@@ -695,12 +699,12 @@ package struct Gate {
         } else {
             word = Word.live | Word.abandoned | (isOwned ? Word.locked : 0)
         }
-        // A signal handler has forked while this thread was asleep here: it goes on.
+        // A signal handler may have forked while this thread slept here: the thread continues.
         if isTaken || state.pointee.mutexOwner.load(ordering: .relaxed) == platform_thread() {
             word += wakeThisThread(in: &state.pointee.lockers)
             word += wakeThisThread(in: &state.pointee.evacuators)
             word += wakeThisThread(in: &state.pointee.turns)
-            // A close that goes on finds nobody else.
+            // A close that continues finds no other call.
             if let closer = state.pointee.closer { word += wakeIfThisThread(closer) }
         }
         platform_mutex_init(&state.pointee.mutex)
@@ -713,17 +717,18 @@ package struct Gate {
         return isTaken
     }
 
-    /// In the child: refuses new calls from now on, though the lock was taken for the fork.
+    /// In the child: refuses new calls, although the lock was taken for the fork.
     func abandon() {
         word.pointee.bitwiseOr(Word.abandoned, ordering: .relaxed)
     }
 
-    /// Whether new calls are refused, because the fork was in the middle of one.
+    /// Whether new calls are refused, because the fork interrupted one.
     var isAbandoned: Bool {
         word.pointee.load(ordering: .relaxed) & Word.abandoned != 0
     }
 
-    /// Wakes those of a queue that are this thread, and returns how they are counted.
+    /// Empties a queue, wakes this thread if it sleeps there, and returns what the word counts for
+    /// it.
     private func wakeThisThread(in queue: inout Sleepers) -> UInt64 {
         var entered: UInt64 = 0
         while let sleeper = queue.popFirst() { entered += wakeIfThisThread(sleeper) }

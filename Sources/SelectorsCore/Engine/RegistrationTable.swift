@@ -1,34 +1,34 @@
 import CSelectorsPlatform
 
-/// What the core knows of one number.
+/// What the core keeps for one descriptor.
 ///
 /// All zero: never registered.
 struct Registration: BitwiseCopyable {
-    /// The caller's own.
+    /// The caller's data.
     var data: UnsafeMutableRawPointer?
-    /// What ``interest`` is kept in.
+    /// The storage of ``interest``.
     private var asked: UInt16
-    /// The bits of a report that make it another than a plain one: all but those for data that was
-    /// asked for, and where there is more to be done, or to be told, all.
+    /// The bits of a report that rule out the fast path; see ``Interest/unusualMask(_:)``.
     private(set) var unusual: UInt16
-    /// Goes up at each unregistration, so that a token tells an old registration from this one.
+    /// Incremented at each unregistration, and when earlier reports must be dropped: their tokens
+    /// are then stale.
     var generation: UInt32
-    /// The interest that the backend was last told; 0: it does not watch the number.
+    /// The interest last given to the backend or to poll(2); 0: not watched.
     var installed: UInt16
     var flags: Flags
-    /// The neighbours in the order of registration, ``RegistrationTable/none`` at the ends.
+    /// The neighbours in registration order, ``RegistrationTable/none`` at the ends.
     var previous: Int32
     var next: Int32
-    /// The number after this one in the list of changes, while ``Flags/changed`` is set.
+    /// The next descriptor in the list of changes, while ``Flags/changed`` is set.
     var nextChange: Int32
 
     struct Flags: OptionSet, BitwiseCopyable {
         let rawValue: UInt16
-        /// It stands in the list of changes.
+        /// The descriptor is in the list of changes.
         static let changed = Flags(rawValue: 1)
-        /// The backend cannot watch it: the core does by poll(2).
+        /// The core watches it with poll(2), because the backend cannot.
         static let polled = Flags(rawValue: 2)
-        /// It was reported and is not to be again before it is modified.
+        /// It was reported, and is not reported again until it is modified.
         static let disarmed = Flags(rawValue: 4)
     }
 
@@ -42,13 +42,13 @@ struct Registration: BitwiseCopyable {
         }
     }
 
-    /// The interest that the backend is to have; 0: it is to watch the number no more.
+    /// The interest that the backend should have; 0: it should not watch the descriptor.
     var wanted: UInt32 { flags.contains(.disarmed) ? 0 : interest }
 }
 
-/// The registrations, found by number in constant time and kept in the order in which they came.
+/// The registrations, found by descriptor in constant time and kept in registration order.
 ///
-/// It grows with the highest number and never shrinks, so that generations are not forgotten.
+/// The table grows with the highest descriptor and never shrinks, so that no generation is lost.
 struct RegistrationTable: ~Copyable {
     static let none: Int32 = -1
 
@@ -57,23 +57,23 @@ struct RegistrationTable: ~Copyable {
     private(set) var first = RegistrationTable.none
     private var last = RegistrationTable.none
 
-    /// Tells whether there is room for a number.
+    /// Returns whether there is room for a descriptor.
     func hasRoom(for fd: Int32) -> Bool {
         Int(fd) < registrations.capacity
     }
 
-    /// Makes room for a number; throws `ENOMEM` with everything as it was.
+    /// Makes room for a descriptor; throws `ENOMEM` and changes nothing.
     mutating func reserve(_ fd: Int32) throws(SystemError) {
         try registrations.reserve(Int(fd) + 1)
     }
 
-    /// The place of a number that there is room for.
+    /// The entry of a descriptor that there is room for.
     @inline(__always)
     func at(_ fd: Int32) -> UnsafeMutablePointer<Registration> {
         registrations.at(Int(fd))
     }
 
-    /// The place of a registered number, or `nil`.
+    /// The entry of a registered descriptor, or `nil`.
     @inline(__always)
     func find(_ fd: Int32) -> UnsafeMutablePointer<Registration>? {
         guard hasRoom(for: fd) else { return nil }
@@ -81,30 +81,31 @@ struct RegistrationTable: ~Copyable {
         return registration.pointee.interest == 0 ? nil : registration
     }
 
-    /// The place of the registration that a token was made for, or `nil` if it is no more.
+    /// The entry of the registration that a token was made for, or `nil` if the token is stale.
     @inline(__always)
     func find(token: UInt64) -> UnsafeMutablePointer<Registration>? {
         let fd = UInt32(truncatingIfNeeded: token)
         guard Int(fd) < registrations.capacity else { return nil }
         let registration = registrations.at(Int(fd))
-        // A number that is not registered has a generation that no token was made with yet.
+        // No token has been made yet with the generation of an unregistered descriptor.
         return registration.pointee.generation == UInt32(truncatingIfNeeded: token >> 32)
             ? registration : nil
     }
 
-    /// All places, for who looks at many; it is good until the next change.
+    /// All entries, for a loop over reports; valid until the next change.
     @inline(__always)
     var all: UnsafeBufferPointer<Registration> {
         UnsafeBufferPointer(start: registrations.base, count: registrations.capacity)
     }
 
-    /// What a backend is to give back with each event of a number: the number and its generation.
+    /// The token that the backend returns with each event of a descriptor: its number and
+    /// generation.
     @inline(__always)
     func token(_ fd: Int32) -> UInt64 {
         UInt64(at(fd).pointee.generation) << 32 | UInt64(UInt32(bitPattern: fd))
     }
 
-    /// Puts a number at the end of the order.
+    /// Appends a descriptor to the registration order.
     ///
     /// Its interest is not 0.
     mutating func append(_ fd: Int32) {
@@ -120,7 +121,7 @@ struct RegistrationTable: ~Copyable {
         count += 1
     }
 
-    /// Ends a registration: takes the number out of the order and outdates its token.
+    /// Ends a registration: removes the descriptor from the order and makes its token stale.
     mutating func remove(_ fd: Int32) {
         let registration = at(fd)
         let (previous, next) = (registration.pointee.previous, registration.pointee.next)

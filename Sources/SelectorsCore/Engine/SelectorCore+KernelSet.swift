@@ -1,8 +1,8 @@
 import CSelectorsPlatform
 
-/// What the kernel watches: keeps it in step with what is registered.
+/// Keeps what the kernel watches in step with the registrations.
 ///
-/// The lock is held in all of it.
+/// All functions are called with the lock held.
 extension SelectorCore {
     /// The mask that the backend is given for an interest.
     @inline(__always)
@@ -15,24 +15,25 @@ extension SelectorCore {
         return state.pointee.capabilities.contains(.oneShot) ? mask : mask & ~PollMask.oneShot
     }
 
-    /// Whether the kernel stops by itself to report what has this interest.
+    /// Whether the kernel itself disarms a descriptor with this interest after a report.
     func isOneShotInKernel(_ events: UInt32) -> Bool {
         fullBackendMask(events) & PollMask.oneShot != 0
     }
 
-    /// What is in the kernel set after a one-shot was reported by a backend that sees to it: no
-    /// interest, but an entry.
+    /// The installed interest after the kernel has disarmed a one-shot.
+    ///
+    /// The kernel set still has an entry, but without an interest.
     static let spent = UInt16(Interest.oneShot)
 
-    /// Has the backend watch the wake-up's descriptor.
+    /// Registers the wake-up's descriptor with the backend.
     func watchWakeUp() throws(SystemError) {
         try state.pointee.backend.add(
             state.pointee.wakeUp.fd, mask: state.pointee.wakeUp.mask, token: WakeUp.token)
     }
 
-    /// Has the backend watch a number, or, where it cannot, poll(2).
+    /// Registers a descriptor with the backend, or with poll(2) if the backend cannot watch it.
     ///
-    /// If it throws, nobody watches it.
+    /// If it throws, the descriptor is not watched.
     @inline(__always)
     func watch(_ fd: Int32, _ events: UInt32) throws(SystemError) {
         let registration = state.pointee.table.at(fd)
@@ -48,10 +49,10 @@ extension SelectorCore {
         }
     }
 
-    /// Has a number watched that was registered before.
+    /// Watches a descriptor that is registered already.
     ///
-    /// One that was closed meanwhile is poll's to report, and so is one whose number has another
-    /// file by now that the backend does not take as it was asked to.
+    /// poll(2) takes over a descriptor that was closed, or that names a file by now that the
+    /// backend cannot watch as requested.
     @inline(never)
     private func watchAgain(_ fd: Int32, _ events: UInt32) throws(SystemError) {
         do throws(SystemError) {
@@ -62,15 +63,15 @@ extension SelectorCore {
         }
     }
 
-    /// Tells whether an error is about the file that has a number by now, and not about a lack, of
-    /// which poll(2) would know nothing.
+    /// Returns whether an error is about the file that the descriptor names now.
     ///
-    /// `EINVAL` and `ELOOP`: it is a selector's, which cannot be watched as it was asked for.
+    /// Other errors are resource shortages, which poll(2) could not report. `EINVAL` and `ELOOP`
+    /// mean that the descriptor is a selector's, which cannot be watched as requested.
     private func isOfTheFile(_ error: SystemError) -> Bool {
         error.code == EPERM || error.code == EBADF || error.code == EINVAL || error.code == ELOOP
     }
 
-    /// Takes a number out of the kernel set, or notes that its file may be left behind there.
+    /// Removes a descriptor from the kernel set, or notes that its file may stay there.
     @inline(__always)
     func unwatch(_ fd: Int32) {
         let registration = state.pointee.table.at(fd)
@@ -85,26 +86,28 @@ extension SelectorCore {
         }
     }
 
-    /// Before a change of what the kernel watches under a number: outdates the token if a report of
-    /// what was watched until now may come later.
+    /// Before a change of what the kernel watches under a number: makes the token stale if an
+    /// earlier report may still arrive.
     ///
-    /// The number may have come back to a file that was left behind under it: the change then is of
-    /// that one, and what was watched until now is what is left behind. Or another thread has got a
-    /// report that it did not look at yet: after the change the kernel will tell once more.
+    /// The number may name again a file that was left behind under it. The change then applies to
+    /// that file, and the file watched until now is left behind. Or another thread has a report
+    /// that it has not looked at yet: the kernel reports again after the change.
     private func renewToken(_ fd: Int32) {
         if state.pointee.mayHaveLeftovers || gate.hasOthers {
             state.pointee.table.at(fd).pointee.generation &+= 1
         }
     }
 
-    /// Notes that the kernel may go on to watch a file that had this number: its token must not
-    /// speak for the file that has it now.
+    /// Notes that the kernel may still watch a file that had this number, and makes its token
+    /// stale.
+    ///
+    /// The token must not stand for the file that has the number now.
     private func noteLeftover(_ fd: Int32) {
         state.pointee.mayHaveLeftovers = true
         state.pointee.table.at(fd).pointee.generation &+= 1
     }
 
-    /// Puts a number in the list of changes.
+    /// Adds a descriptor to the list of changes.
     func noteChange(_ fd: Int32) {
         let registration = state.pointee.table.at(fd)
         if registration.pointee.flags.contains(.changed) { return }
@@ -114,14 +117,14 @@ extension SelectorCore {
         duties.insert(.applyChanges)
     }
 
-    /// Tells the backend what changed since the last wait.
+    /// Hands the changes since the last wait to the backend.
     ///
-    /// A change that cannot be made now is left to be made, and keeps no other from it.
+    /// A change that fails stays in the list and does not hold up the others.
     ///
-    /// - Returns: Why one was left.
+    /// - Returns: The error of a change that failed, or `nil`.
     func applyChanges() -> SystemError? {
         assert(gate.isOwned)
-        // The one that is to be built will have them.
+        // The rebuilt set will include them.
         if duties.contains(.rebuild) { return nil }
         var failure: SystemError?
         var next = state.pointee.firstChange
@@ -133,7 +136,7 @@ extension SelectorCore {
             next = registration.pointee.nextChange
             registration.pointee.flags.remove(.changed)
             let wanted = registration.pointee.wanted
-            // Even a change that was reversed asks for another edge.
+            // With edge-triggered delivery even a change that was reversed asks for another edge.
             if wanted == UInt32(registration.pointee.installed) && wanted & Interest.edge == 0 {
                 continue
             }
@@ -147,9 +150,9 @@ extension SelectorCore {
         return failure
     }
 
-    /// Tells the backend what changed while somebody may be waiting.
+    /// Hands the changes to the backend while threads may be waiting.
     ///
-    /// What goes wrong comes up again in the next select: whoever is waiting begins one.
+    /// A waiting thread is woken if a change fails: the next wait tries it again.
     func applyChangesOrWake() {
         if duties.isSuperset(of: .changesInPoll) && (try? evacuate()) == nil { return }
         if applyChanges() != nil && gate.isWaiting { try? state.pointee.wakeUp.kick() }
@@ -157,8 +160,8 @@ extension SelectorCore {
 
     /// Hands one changed interest to the kernel.
     ///
-    /// If the number names no file that it can watch, it is left to poll(2), which will say what is
-    /// wrong with it. If it throws, the change is still to be made.
+    /// If the descriptor names no file that the backend can watch, poll(2) watches it and reports
+    /// what is wrong. If it throws, the change must be tried again.
     private func apply(_ fd: Int32, _ wanted: UInt32) throws(SystemError) {
         let registration = state.pointee.table.at(fd)
         let installed = UInt32(registration.pointee.installed)
@@ -167,7 +170,7 @@ extension SelectorCore {
         let mask = backendMask(wanted)
         let token = state.pointee.table.token(fd)
         if registration.pointee.flags.contains(.polled) {
-            // The number may name a file by now that the backend does take, if it can.
+            // The descriptor may name a file by now that the backend can watch.
             do throws(SystemError) {
                 try state.pointee.backend.add(fd, mask: mask, token: token)
                 unwatchByPoll(fd)
@@ -181,7 +184,7 @@ extension SelectorCore {
                 try state.pointee.backend.modify(
                     fd, mask: mask, token: state.pointee.table.token(fd))
             } catch {
-                // The file that was registered is closed, or has another number now.
+                // The registered file is closed, or has another number now.
                 noteLeftover(fd)
                 return try watchAgain(fd, wanted)
             }
@@ -189,7 +192,7 @@ extension SelectorCore {
         registration.pointee.installed = UInt16(truncatingIfNeeded: wanted)
     }
 
-    /// Leaves a number that the backend cannot watch to poll(2).
+    /// Registers with poll(2) a descriptor that the backend cannot watch.
     private func watchByPoll(_ fd: Int32, _ events: UInt32) throws(SystemError) {
         let registration = state.pointee.table.at(fd)
         try polled.pointee.insert(
@@ -199,16 +202,16 @@ extension SelectorCore {
         duties.insert(.pollBeside)
     }
 
-    /// Takes a number back from poll(2).
+    /// Removes a descriptor from those that poll(2) watches.
     private func unwatchByPoll(_ fd: Int32) {
         polled.pointee.remove(fd)
         state.pointee.table.at(fd).pointee.flags.remove(.polled)
         if polled.pointee.count == 0 { duties.remove(.pollBeside) }
     }
 
-    /// Before a wait in the kernel: has the backend watch what it can by now, and poll(2) need not.
+    /// Before a wait: moves what the backend can watch by now from poll(2) to the backend.
     ///
-    /// None of it is ready, and so none is closed: what was closed names another file by now.
+    /// None of it is ready, so none is closed: a number that was closed names another file now.
     func returnToBackend() {
         var slot = polled.pointee.count - 1
         while slot >= 0 {
@@ -217,11 +220,11 @@ extension SelectorCore {
         }
     }
 
-    /// Has the backend watch a number that poll(2) watches, if it can by now.
+    /// Moves a descriptor from poll(2) to the backend, if the backend can watch it now.
     ///
-    /// - Returns: What can be said without poll(2): the mask of a file that is always ready, or of a
-    ///   closed number; else 0.
-    /// - Throws: What tells nothing about the file.
+    /// - Returns: The mask that is known without poll(2), of a file that is always ready or of a
+    ///   closed descriptor; otherwise 0.
+    /// - Throws: An error that is not about the file.
     @inline(never)
     func returnToBackend(_ fd: Int32) throws(SystemError) -> UInt32 {
         let wanted = backendMask(state.pointee.table.at(fd).pointee.wanted)
@@ -240,16 +243,16 @@ extension SelectorCore {
         }
     }
 
-    /// Gives the backend an empty kernel set and fills it with all that is registered.
+    /// Gives the backend an empty kernel set and adds all registrations to it.
     ///
-    /// Nobody waits in the old one any more when it is replaced. If this is cut short by an error, the
-    /// next call begins anew.
+    /// No thread waits in the old set when it is replaced. After an error the next call starts
+    /// over.
     ///
     /// - Throws: Also `ECANCELED`: the selector may be closed meanwhile.
     func rebuildIfNeeded() throws(SystemError) {
         guard duties.contains(.rebuild) else { return }
         try evacuate()
-        // Another thread may have done it meanwhile.
+        // Another thread may have rebuilt it meanwhile.
         guard duties.contains(.rebuild) else { return }
         assert(gate.isOwned && !gate.isWaiting)
         try state.pointee.backend.reset(afterFork: duties.contains(.renewAfterFork)) {
@@ -277,7 +280,7 @@ extension SelectorCore {
         duties.remove(.rebuild)
     }
 
-    /// Opens a wake-up of the child's.
+    /// In a fork's child: opens a new wake-up.
     private func renewWakeUp() throws(SystemError) {
         var writer: Int32 = -1
         var fd = try check(platform_wakeup_open(&writer))
@@ -297,8 +300,10 @@ extension SelectorCore {
         state.pointee.wakeUp.attach(fd, writer: writer)
     }
 
-    /// Moves a new descriptor of our own to the number that the one before had, or to one above that is
-    /// free and not registered: one that is registered may have been closed meanwhile.
+    /// Moves a new descriptor of the selector to the number of its predecessor, or to a higher free
+    /// one.
+    ///
+    /// It skips the numbers that are registered, because their files may have been closed.
     @inline(never)
     private func place(_ fd: Int32, _ former: Int32) throws(SystemError) -> Int32 {
         var (fd, number) = (fd, former)
@@ -306,7 +311,7 @@ extension SelectorCore {
             number = max(number, fd)
             while state.pointee.table.find(number) != nil { number += 1 }
             let moved = platform_duplicate(fd, number)
-            // Near the limit a number below has to do.
+            // Near the descriptor limit a lower number is accepted.
             if moved < 0 && state.pointee.table.find(fd) == nil { break }
             _ = platform_close(fd)
             fd = try check(moved)

@@ -1,9 +1,9 @@
 import CSelectorsPlatform
 import CSelectors
 
-/// What is registered, and the calls that change it or tell it.
+/// The calls that change and read registrations.
 extension SelectorCore {
-    /// Starts to watch `fd`; `sel_register` has the manual.
+    /// Starts to watch `fd`; see `sel_register`.
     package func register(
         _ fd: Int32, events: UInt32, data: UnsafeMutableRawPointer?
     ) throws(SystemError) {
@@ -12,13 +12,13 @@ extension SelectorCore {
         defer { unlock() }
         if duties.contains(.rebuild) { try rebuild(toAdd: fd) }
         if !state.pointee.table.hasRoom(for: fd) {
-            // Memory for a number is claimed only if it can be one.
+            // The table grows only for a number that is an open descriptor.
             try check(platform_check_open(fd))
             try state.pointee.table.reserve(fd)
         }
         let registration = state.pointee.table.at(fd)
         guard registration.pointee.interest == 0 else { throw SystemError(EEXIST) }
-        // Where it is watched already it must not be watched for somebody else.
+        // The wake-up's own descriptors cannot be registered: one of them is watched already.
         if state.pointee.wakeUp.owns(fd) { throw SystemError(ELOOP) }
         try watch(fd, events)
         registration.pointee.data = data
@@ -27,14 +27,14 @@ extension SelectorCore {
         if registration.pointee.flags.contains(.polled) { passOnPoll() }
     }
 
-    /// Builds the set anew for a number that is not registered.
+    /// Rebuilds the kernel set before a descriptor is added that is not registered.
     ///
     /// The lock may be free meanwhile.
     private func rebuild(toAdd fd: Int32) throws(SystemError) {
         if state.pointee.table.find(fd) == nil { try rebuildIfNeeded() }
     }
 
-    /// Changes what `fd` is watched for and its data; `sel_modify` has the manual.
+    /// Changes what `fd` is watched for and its data; see `sel_modify`.
     package func modify(
         _ fd: Int32, events: UInt32, data: UnsafeMutableRawPointer?
     ) throws(SystemError) {
@@ -53,15 +53,17 @@ extension SelectorCore {
         }
     }
 
-    /// With the lock held: where nobody watches what is left to poll(2), has one that waits begin
-    /// anew, and do so.
+    /// With the lock held: wakes a waiting thread if poll(2) has descriptors to watch and no thread
+    /// blocks in it.
+    ///
+    /// The thread then starts over and blocks in poll(2).
     func passOnPoll() {
         if duties.contains(.pollBeside) && !duties.contains(.blockInPoll) && gate.isWaiting {
             try? state.pointee.wakeUp.kick()
         }
     }
 
-    /// Forgets `fd` and returns its registration; `sel_unregister` has the manual.
+    /// Ends the registration of `fd` and returns it; see `sel_unregister`.
     @discardableResult
     package func unregister(_ fd: Int32) throws(SystemError) -> sel_key {
         guard fd >= 0 else { throw SystemError(EINVAL) }
@@ -104,8 +106,8 @@ extension SelectorCore {
             fd: fd, events: registration.pointee.interest, data: registration.pointee.data)
     }
 
-    /// Stores the first `max` registrations in the order in which they came, and returns how many
-    /// there are.
+    /// Stores the first `max` registrations in registration order, and returns how many there are
+    /// in all.
     @discardableResult
     package func copyKeys(
         to keys: UnsafeMutablePointer<sel_key>?, max: Int32
@@ -122,7 +124,7 @@ extension SelectorCore {
         return state.pointee.table.count
     }
 
-    /// The backend's own descriptor; throws `ENOTSUP` where it has none.
+    /// The backend's own descriptor; throws `ENOTSUP` if it has none.
     package func fileno() throws(SystemError) -> Int32 {
         try lockForChange()
         defer { unlock() }

@@ -1,15 +1,15 @@
 import CSelectorsPlatform
 import CSelectors
 
-/// The wait for events, and their way into the caller's array.
+/// The wait for events, and their delivery to the caller's array.
 extension SelectorCore {
-    /// Waits for events and stores up to `max` of them; `sel_select` and, where `signals` is given,
-    /// `sel_pselect` have the manual.
+    /// Waits for events and stores up to `max` of them; see `sel_select` and, for `signals`,
+    /// `sel_pselect`.
     ///
     /// `max` is at least 1. Returns the number of events, or a negative errno value that
-    /// ``LastError`` knows. Here is what happens mostly: a wait without a limit, by a selector with
-    /// nothing to see to and no other thread inside, that ends with plain events. All else is left to
-    /// functions that are not inlined and take few arguments, so that this one needs few registers.
+    /// ``LastError`` knows. This function is the fast path: a wait without a timeout, with no
+    /// duties and no other thread inside, that ends with plain events. The rest is in functions
+    /// that are not inlined and take few arguments, so that this one needs few registers.
     @inline(__always)
     package func select(
         into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
@@ -22,7 +22,7 @@ extension SelectorCore {
         return waitPlainly(into: events, max: max)
     }
 
-    /// A select without a limit that has begun to wait.
+    /// A select without a timeout, after its wait has begun in the gate.
     @inline(__always)
     private func waitPlainly(into events: UnsafeMutablePointer<sel_event>, max: Int32) -> Int32 {
         let reports = SelectorCore.place(for: max, in: events)
@@ -46,7 +46,7 @@ extension SelectorCore {
         return gate.tryUnlock() ? reported : SelectorCore.finishSelect(self, with: reported)
     }
 
-    /// A select that begins otherwise than most, or is not worth the code of the fast path.
+    /// A select that does not begin on the fast path, or is not worth the code of the fast path.
     @inline(never)
     package static func selectInFull(
         _ core: SelectorCore, into events: UnsafeMutablePointer<sel_event>, max: Int32,
@@ -64,8 +64,10 @@ extension SelectorCore {
         }
     }
 
-    /// Ends a plain wait that has found nothing, has failed or was not alone, and the select if there
-    /// is something to return; `saved` is what errno was before.
+    /// Ends a plain wait that found nothing, failed or was not alone.
+    ///
+    /// Ends the select too if there is something to return. `saved` is the value of errno before
+    /// the wait.
     @inline(never)
     private static func endWait(
         _ core: SelectorCore, after reported: Int32, saved: Int32,
@@ -86,9 +88,10 @@ extension SelectorCore {
         return deliverRest(core, result, of: result, from: reports, to: events)
     }
 
-    /// The end of a select whose last reports are not plain.
+    /// Ends a select whose last reports are not plain.
     ///
-    /// Each report before them is an event; without these there may be none in the end.
+    /// Each report before them is an event. If there is no event in the end, the select waits
+    /// again.
     @inline(never)
     private static func deliverRest(
         _ core: SelectorCore, _ left: Int32, of reported: Int32,
@@ -117,9 +120,9 @@ extension SelectorCore {
         Explanation.fail(explain(error))
     }
 
-    /// The whole of select: with duties, with a deadline, and again after a wait that gave nothing.
+    /// The full select: with duties, with a deadline, and repeated after a wait without events.
     ///
-    /// The lock is held when it begins, and free when it ends.
+    /// The lock is held on entry and free on return.
     @inline(never)
     private func repeatedSelect(
         into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
@@ -142,7 +145,7 @@ extension SelectorCore {
             try rebuildIfNeeded()
             if !gate.mayWait(hasTurn: hasTurn) {
                 hasTurn = gate.awaitTurn(until: turnEnd(timeout, deadline), isFirst: hasTurn)
-                // All the time another thread was waiting, and had what was ready.
+                // Another thread waited all the time and received what was ready.
                 if !hasTurn { return 0 }
                 if let deadline { remaining = deadline.remaining }
                 continue
@@ -166,10 +169,10 @@ extension SelectorCore {
             } catch {
                 if endsSelect(error) { throw error }
             }
-            // It keeps nobody from being served, but is told when there is nobody to serve.
+            // A failed change does not hold up events, but is thrown if there are none.
             if let failure { throw failure }
             if let deadline { remaining = deadline.remaining }
-            // What is no event may have kept others from being reported.
+            // Reports that gave no event may have taken the place of others.
             if remaining == 0 && !duties.contains(.rebuild) {
                 if isLastLook || !state.pointee.hasSeenWakeUp { return 0 }
                 isLastLook = true
@@ -177,30 +180,32 @@ extension SelectorCore {
         }
     }
 
-    /// How long a select may sleep for its turn, on the clock of `platform_now`.
+    /// Until when a select may sleep for its turn, on the clock of `platform_now`.
     ///
-    /// One that only looks waits for a change of the kernel set, which takes no time, but not for
-    /// another thread that has the set for itself.
+    /// With a timeout of 0 it waits for a change of the kernel set, which takes no time, but not
+    /// for another thread that has the set to itself.
     private func turnEnd(_ timeout: Int64, _ deadline: Deadline?) -> Int64 {
         if timeout == 0 && !state.pointee.capabilities.contains(.concurrent) { return 0 }
         return deadline?.end ?? -1
     }
 
-    /// Tells whether what a wait has thrown is for the caller, and not a signal to go on after, nor from a
-    /// signal handler's having forked: this child's wait has to begin anew.
+    /// Returns whether a select throws the error of a wait.
+    ///
+    /// A signal does not end a select that is not interruptible. If a signal handler has forked,
+    /// the wait starts over in the child.
     private func endsSelect(_ error: SystemError) -> Bool {
         error.code == EINTR
             ? state.pointee.isInterruptible : !duties.contains(.renewAfterFork)
     }
 
-    /// Throws what has gone wrong with the wake-up, once.
+    /// Throws a failure of the wake-up, once.
     private func checkWakeUp() throws(SystemError) {
         let code = state.pointee.wakeUpFailure
         state.pointee.wakeUpFailure = 0
         if code != 0 { throw SystemError(code) }
     }
 
-    /// Sees to the duties that cannot wait for the next select once this one returns events.
+    /// Performs the duties that cannot wait for the next select, before this one returns events.
     private func performUrgentDuties() {
         if duties.isEmpty { return }
         duties.remove(.wakeUp)
@@ -208,24 +213,24 @@ extension SelectorCore {
         passOnPoll()
     }
 
-    /// How many bytes an event is longer than a report.
+    /// The number of bytes by which an event is larger than a report.
     private static let surplus =
         MemoryLayout<sel_event>.stride - MemoryLayout<BackendEvent>.stride
 
-    /// Where a backend puts its reports: at the far end of the caller's own array.
+    /// Where a backend stores its reports: at the far end of the caller's array.
     ///
     /// The events then grow from the near end.
     @inline(__always)
     private static func place(
         for max: Int32, in events: UnsafeMutablePointer<sel_event>
     ) -> UnsafeMutablePointer<BackendEvent> {
-        // SAFETY: a report is at most two thirds of an event, so that the i-th event ends before
-        // the report after the i-th begins, whatever max is.
+        // SAFETY: a report is at most two thirds of an event. The i-th event thus ends before the
+        // report after the i-th begins, for any max.
         (UnsafeMutableRawPointer(events) + Int(UInt32(bitPattern: max)) * surplus)
             .assumingMemoryBound(to: BackendEvent.self)
     }
 
-    /// The `max` that gave a place for reports.
+    /// The `max` for which ``place(for:in:)`` returned `reports`.
     private static func room(
         before reports: UnsafeMutablePointer<BackendEvent>,
         from events: UnsafeMutablePointer<sel_event>
@@ -253,8 +258,10 @@ extension SelectorCore {
         return Int32(truncatingIfNeeded: event - events)
     }
 
-    /// Turns a report into an event if it is of the plain kind: data to read or room to write, as
-    /// was asked, by what stays registered as it is.
+    /// Turns a report into an event if it is plain; returns whether it did.
+    ///
+    /// A plain report is read or write readiness that was asked for, of a registration that it
+    /// leaves unchanged.
     @inline(__always)
     private func deliverPlainly(
         _ report: UnsafeMutablePointer<BackendEvent>, to event: UnsafeMutablePointer<sel_event>,
@@ -278,8 +285,9 @@ extension SelectorCore {
         return true
     }
 
-    /// All the others: with errors, hang-ups and delivery modes, and with what is left of old
-    /// registrations.
+    /// Handles all other reports, and returns the place of the next event.
+    ///
+    /// These have errors, hang-ups or delivery modes, or belong to old registrations.
     @inline(never)
     private func deliverInFull(
         _ report: BackendEvent, to event: UnsafeMutablePointer<sel_event>
@@ -294,7 +302,7 @@ extension SelectorCore {
         }
         let interest = registration.pointee.interest
         let readiness = Interest.fullReadiness(report.mask, interest: interest)
-        // Another thread may have got it, too, and a plug-in report twice what is to be told once.
+        // Another thread may have received it too, or a plug-in has reported a one-shot twice.
         if readiness == 0 || registration.pointee.flags.contains(.disarmed) { return event }
         event.pointee = sel_event(
             key: sel_key(
@@ -310,14 +318,14 @@ extension SelectorCore {
                 noteChange(event.pointee.key.fd)
             }
         } else if interest & Interest.edge != 0 && isRefused {
-            // What poll watches has no edges: it is told again after the next change.
+            // poll(2) has no edges: the descriptor is reported again after the next change.
             registration.pointee.flags.insert(.disarmed)
             noteChange(event.pointee.key.fd)
         }
         return event + 1
     }
 
-    /// The wake-up's descriptor was reported.
+    /// Handles a report of the wake-up's descriptor.
     private func takeWakeUp() {
         state.pointee.hasSeenWakeUp = true
         do throws(SystemError) {
@@ -325,12 +333,14 @@ extension SelectorCore {
         } catch {
             state.pointee.wakeUpFailure = error.code
         }
-        // It may have been meant for one who has begun to wait since.
+        // It may have been meant for a thread that has begun to wait since.
         passOnEvacuation()
     }
 
-    /// Looks at the backend and, if there are any, at what poll(2) watches, in turn, and lets go of the
-    /// lock to block only if none is ready.
+    /// Looks at the backend and at what poll(2) watches, in turn, and blocks only if nothing is
+    /// ready.
+    ///
+    /// The lock is free while it blocks.
     private func collectFromAll(
         into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
         signals: UnsafePointer<sigset_t>?
@@ -350,14 +360,14 @@ extension SelectorCore {
                     let reported = try poll(isRefused, into: reports, max: room)
                     count += deliver(reports, reported, to: rest)
                 } catch {
-                    // The other kind may have something ready all the same.
+                    // The other kind may still have something ready.
                     failure = error
                 }
             }
             if count > 0 || duties.contains(.wakeUp) { return count }
             if let failure { throw failure }
             if timeout == 0 {
-                // With old registrations in the way the set is looked at once more.
+                // Before a rebuild, signals stay pending: select looks at the new set first.
                 if let signals, !duties.contains(.rebuild) {
                     try check(platform_take_signals(signals))
                 }
@@ -380,7 +390,7 @@ extension SelectorCore {
             do throws(SystemError) {
                 try gate.endWait()
             } catch {
-                // In a fork's child that has to close it, the list is this thread's alone.
+                // In a fork's child that must close the selector, no other thread uses the list.
                 if isForeign && gate.isAbandoned { remove(me) }
                 throw error
             }
@@ -391,7 +401,7 @@ extension SelectorCore {
         }
     }
 
-    /// Looks at the backend, or at what poll(2) watches, without waiting.
+    /// Looks at the backend, or at what poll(2) watches, without blocking.
     private func poll(
         _ isRefused: Bool, into reports: UnsafeMutablePointer<BackendEvent>, max: Int32
     ) throws(SystemError) -> Int32 {
@@ -406,7 +416,7 @@ extension SelectorCore {
         }
     }
 
-    /// Probes what poll(2) watches without poll(2), which takes no more than RLIMIT_NOFILE.
+    /// Checks one by one what poll(2) watches: poll(2) rejects more than RLIMIT_NOFILE descriptors.
     private func probeOneByOne(
         into reports: UnsafeMutablePointer<BackendEvent>, max: Int32
     ) throws(SystemError) -> Int32 {
@@ -430,16 +440,17 @@ extension SelectorCore {
         return Int32(count)
     }
 
-    /// A thread has blocked in poll(2) and is back.
+    /// Ends a wait in poll(2).
     private func endPoll() {
         duties.remove(.blockInPoll)
-        // What poll(2) has found in the backend is to be fetched, even if the time is over.
+        // What poll(2) found in the backend must be fetched, even if the time is over.
         state.pointee.hasSeenWakeUp = true
     }
 
-    /// Waits with the lock free, but does not take it again; returns a negative errno value on failure.
+    /// Releases the lock and waits, but does not take the lock again.
     ///
-    /// With the backend's own descriptor it is poll(2) that waits, for that and for what is refused.
+    /// With `pollable`, poll(2) waits for that descriptor and for those that it watches. Returns a
+    /// negative errno value on failure.
     private func wait(
         beside pollable: Int32?, into reports: UnsafeMutablePointer<BackendEvent>, max: Int32,
         timeout: Int64,
@@ -458,7 +469,7 @@ extension SelectorCore {
         }
     }
 
-    /// Takes a thread out of those that wait by a function of somebody else's.
+    /// Removes a thread from the list of foreign waiters.
     private func remove(_ waiter: UnsafeMutablePointer<ForeignWaiter>) {
         var place = state.pointee.foreignWaiters
         if place == waiter {

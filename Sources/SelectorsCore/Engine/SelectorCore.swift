@@ -3,57 +3,63 @@ import CSelectors
 
 /// The engine under both faces: keeps registrations, deadlines and fairness over one backend.
 ///
-/// Errors are errno values; the C header says which. Any thread may call anything at any time: the
-/// gate lets one at a time at what is kept here, and leaves the lock to others while threads wait in
-/// the kernel.
+/// Errors are errno values; the C header lists them. All functions are thread-safe. The gate admits
+/// one thread at a time to the state, and the lock is free while threads wait in the kernel.
 ///
-/// It is a reference to memory that was claimed as one piece, so that a lack of it is an error. Its
-/// owner calls ``close()`` and, when no other call can begin any more, ``deallocate()``.
+/// A value refers to memory that is claimed as one piece, so that a lack of memory is an error. The
+/// owner calls ``close()`` and then, when no other call can begin, ``deallocate()``.
 package struct SelectorCore: @unchecked Sendable {
-    /// All of it is guarded by the gate's lock but for what never changes, and for the wake-up.
+    /// The gate's lock guards all of it, except constants and the wake-up.
     ///
-    /// The first field is, too: the thread sanitizer takes a change of any field for one of the whole.
+    /// The first field must be guarded too: the thread sanitizer treats a change to any field as a
+    /// change to the whole structure.
     struct State: ~Copyable {
-        /// What select has to see to before it may just wait.
+        /// What select must do before it may just wait.
         var duties: Duties
 
         let backend: Backend
-        /// What the backend can do.
+        /// What the backend supports.
         ///
-        /// Where the kernel does not see a change during a wait, the waiting thread is woken first.
+        /// Without `concurrent`, the waiting thread leaves the kernel before a change.
         let capabilities: BackendCapabilities
-        /// The backend's name, as a C string that lives forever.
+        /// The backend's name, a C string that is never freed.
         let backendName: UnsafePointer<CChar>
         var wakeUp: WakeUp
         var table = RegistrationTable()
 
-        /// The first number whose interest the backend has not been told yet.
+        /// The first descriptor whose interest the backend does not have yet.
         ///
-        /// Changes wait for the next select, where a change and its reversal cancel out.
+        /// Changes wait for the next select, so that a change and its reversal cancel out.
         var firstChange = RegistrationTable.none
-        /// Set once `fileno` is known outside: somebody may wait on it, so changes cannot wait.
+        /// Set once the caller knows `fileno`: it may wait for it elsewhere, so changes are applied
+        /// at once.
         var isNested = false
 
-        /// Whether what poll(2) watches comes first in the next select, so that neither kind starves.
+        /// Whether select looks first at what poll(2) watches.
+        ///
+        /// It alternates, so that neither kind starves.
         var polledFirst = false
 
-        /// An unregistered file may be left in the kernel set, because it was closed under its number
-        /// before: an unknown token then means that the set has to be built anew.
+        /// The kernel set may contain a file that is unregistered, because its descriptor was
+        /// closed first.
+        ///
+        /// An event with an unknown token then means that the set must be rebuilt.
         var mayHaveLeftovers = false
 
         /// Whether a signal ends a select.
         var isInterruptible = false
 
-        /// What has gone wrong with the wake-up during a wait, an errno value; 0: nothing.
+        /// The errno value of a failure of the wake-up during a wait; 0: none.
         var wakeUpFailure: Int32 = 0
 
-        /// Whether the last wait has reported the wake-up.
+        /// Whether the last wait reported the wake-up, or blocked in poll(2): select then looks
+        /// once more.
         var hasSeenWakeUp = false
 
-        /// The threads that wait by a function of somebody else's, which may call back.
+        /// The threads that wait in a function of a plug-in or custom backend, which may call back.
         var foreignWaiters: UnsafeMutablePointer<ForeignWaiter>?
 
-        /// The neighbours among all selectors.
+        /// The neighbours in the list of all selectors.
         var previousOpen: SelectorCore?
         var nextOpen: SelectorCore?
 
@@ -71,35 +77,37 @@ package struct SelectorCore: @unchecked Sendable {
 
     struct Duties: OptionSet {
         let rawValue: UInt16
-        /// Changes are to be handed to the backend.
+        /// Changes must be handed to the backend.
         static let applyChanges = Duties(rawValue: 1)
-        /// The kernel set is to be built anew before it is used again.
+        /// The kernel set must be rebuilt before it is used again.
         static let rebuild = Duties(rawValue: 2)
-        /// Some numbers are poll's to watch.
+        /// poll(2) watches some descriptors.
         static let pollBeside = Duties(rawValue: 4)
-        /// A select is asked to return.
+        /// A select must return.
         static let wakeUp = Duties(rawValue: 8)
-        /// The selector is being closed.
+        /// The selector is closed or being closed.
         static let close = Duties(rawValue: 16)
-        /// The process is a fork's child, and the kernel set the parent's.
+        /// The process is a fork's child, and the kernel set is the parent's.
         static let renewAfterFork = Duties(rawValue: 32)
-        /// Always: who waits has to be known, for the backend may call back.
+        /// Always set if the backend may call back: waiting threads must then be known.
         static let foreign = Duties(rawValue: 128)
 
-        /// A thread waits in poll(2) for what it watches and for the backend: until it is back, that
-        /// must not change.
+        /// A thread blocks in poll(2), for the descriptors that it watches and for the backend.
+        ///
+        /// That set must not change until the thread returns.
         static let blockInPoll = Duties(rawValue: 256)
 
-        /// What a call has to look at before it goes on: ``close``, ``foreign`` and ``blockInPoll``.
+        /// The duties that a call checks before it proceeds: ``close``, ``foreign`` and
+        /// ``blockInPoll``.
         ///
-        /// An array of them would be allocated where the code is not optimised.
+        /// It is a literal because unoptimised code would allocate an array of them.
         static let looks = Duties(rawValue: 0b1_1001_0000)
 
         /// ``applyChanges`` and ``blockInPoll``.
         static let changesInPoll = Duties(rawValue: 0b1_0000_0001)
     }
 
-    /// A thread that waits, on its stack.
+    /// One waiting thread; the structure is on its stack.
     struct ForeignWaiter {
         let thread = platform_thread()
         var next: UnsafeMutablePointer<ForeignWaiter>?
@@ -107,7 +115,7 @@ package struct SelectorCore: @unchecked Sendable {
 
     let state: UnsafeMutablePointer<State>
 
-    /// The state stands behind both gates, and before ``polled``.
+    /// The memory holds both gates, the state and ``polled``, in this order.
     private static let stateOffset = Int(PLATFORM_WIPED) + 2 * Gate.stateSize
     private static let size =
         2 * Gate.stateSize + MemoryLayout<State>.stride + MemoryLayout<PollBackend>.stride
@@ -117,21 +125,23 @@ package struct SelectorCore: @unchecked Sendable {
         state = address.assumingMemoryBound(to: State.self)
     }
 
-    /// What ``init(_:)`` makes the same reference of.
+    /// The address from which ``init(_:)`` makes the same reference.
     package var address: UnsafeMutableRawPointer { UnsafeMutableRawPointer(state) }
 
     @inline(__always)
     var gate: Gate { Gate(at: UnsafeMutableRawPointer(state) - 2 * Gate.stateSize) }
 
-    /// What poll(2) watches because the backend cannot: files always ready, closed numbers.
+    /// What poll(2) watches because the backend cannot: files that are always ready, closed
+    /// descriptors.
     ///
-    /// It is no field of the state, for a thread waits with it without the lock, which the thread
-    /// sanitizer would take for a change of the whole.
+    /// It is not a field of the state. A thread waits with it without the lock, and the thread
+    /// sanitizer would treat that as a change to the whole state.
     var polled: UnsafeMutablePointer<PollBackend> {
         UnsafeMutableRawPointer(state + 1).assumingMemoryBound(to: PollBackend.self)
     }
 
-    /// Guards what a face keeps beside this; it is taken before ``gate``, and never during a wait.
+    /// Guards what a face keeps beside this; it is taken before ``gate``, and never held during a
+    /// wait.
     package var faceGate: Gate { Gate(at: UnsafeMutableRawPointer(state) - Gate.stateSize) }
 
     @inline(__always)
@@ -140,18 +150,18 @@ package struct SelectorCore: @unchecked Sendable {
         nonmutating set { state.pointee.duties = newValue }
     }
 
-    /// The backend's name, as a C string that lives forever.
+    /// The backend's name, a C string that is never freed.
     package var backendName: UnsafePointer<CChar> { state.pointee.backendName }
 
-    /// What the backend can do.
+    /// What the backend supports.
     package var capabilities: BackendCapabilities { state.pointee.capabilities }
 
-    // MARK: Life
+    // MARK: Opening and closing
 
-    /// Opens a core over a backend, which it closes, also when it throws.
+    /// Opens a core over a backend and takes ownership of the backend, even if it throws.
     ///
-    /// - Throws: Also `ECANCELED`, in a child that was forked, by a signal handler or a plug-in's
-    ///   function, since `generation`: the backend is the parent's.
+    /// - Throws: Also `ECANCELED` in a child that a signal handler or a plug-in's function has
+    ///   forked since `generation`: the backend is the parent's.
     static func open(
         backend: Backend, name: UnsafePointer<CChar>, capabilities: BackendCapabilities,
         since generation: UInt32
@@ -184,7 +194,7 @@ package struct SelectorCore: @unchecked Sendable {
         }
     }
 
-    /// Closes a backend that no core could be made over, and gives the error to throw.
+    /// Closes a backend over which no core could be opened, and returns the error to throw.
     private static func abandon(
         _ backend: Backend, _ error: SystemError, since generation: UInt32
     ) -> SystemError {
@@ -199,18 +209,18 @@ package struct SelectorCore: @unchecked Sendable {
         unlock()
     }
 
-    /// Ends all use: a blocked select returns `ECANCELED`, as does every later call.
+    /// Ends all use: a blocked select fails with `ECANCELED`, as does every later call.
     ///
-    /// When this returns, no thread is inside any more, and the kernel set is gone.
+    /// When this returns, no other thread is inside, and the kernel set is closed.
     ///
-    /// - Throws: `EDEADLK` where a backend's function calls it.
+    /// - Throws: `EDEADLK` if a backend's function calls it.
     package func close() throws(SystemError) {
         do throws(SystemError) {
             try gate.lock()
         } catch {
             guard error.code == ECANCELED else { throw error }
             if gate.isAbandoned { return try closeAbandoned() }
-            // In a child whose fork was not noticed nothing is to be trusted but the numbers.
+            // In a child whose fork was not noticed, only the descriptor numbers can be trusted.
             return closeDescriptors()
         }
         if duties.contains(.close) { return unlock() }
@@ -222,22 +232,22 @@ package struct SelectorCore: @unchecked Sendable {
         if gate.isWaiting { try? state.pointee.wakeUp.kick() }
         gate.awaitNobody()
         unlock()
-        // A fork takes the lock of the list before those of its selectors.
+        // A fork takes the lock of the list before the locks of its selectors.
         _ = Forks.remove(self)
         state.pointee.backend.close()
         state.pointee.wakeUp.close()
     }
 
-    /// Ends all use in the child of a fork in the middle of a call, which has gone on and ended.
+    /// Ends all use in a child whose fork interrupted a call, after that call has ended.
     private func closeAbandoned() throws(SystemError) {
         if isWaitingItself { throw SystemError(EDEADLK) }
-        // Who takes it out of the list closes it.
+        // The thread that removes it from the list closes it.
         guard Forks.remove(self) else { return }
         state.pointee.backend.close()
         state.pointee.wakeUp.close()
     }
 
-    /// Closes the descriptors, in a fork's child.
+    /// In a fork's child: closes the descriptors.
     private func closeDescriptors() {
         state.pointee.backend.closeAfterFork()
         state.pointee.wakeUp.detach()
@@ -245,8 +255,8 @@ package struct SelectorCore: @unchecked Sendable {
 
     /// Frees the memory of a closed core.
     package func deallocate() {
-        // In a child whose fork was not noticed another thread of the parent's may have been in the
-        // middle of a change: what was its memory is left.
+        // In a child whose fork was not noticed, another thread of the parent may have left the
+        // state half changed: its memory is not freed.
         guard gate.isLive else { return }
         polled.deinitialize(count: 1)
         state.deinitialize(count: 1)
@@ -257,7 +267,7 @@ package struct SelectorCore: @unchecked Sendable {
 
     // MARK: Forks
 
-    /// The neighbours among all selectors.
+    /// The neighbours in the list of all selectors.
     var previousOpen: SelectorCore? {
         get { state.pointee.previousOpen }
         nonmutating set { state.pointee.previousOpen = newValue }
@@ -267,9 +277,9 @@ package struct SelectorCore: @unchecked Sendable {
         nonmutating set { state.pointee.nextOpen = newValue }
     }
 
-    /// Before a fork: makes sure that no other thread is in the middle of a change.
+    /// Before a fork: takes both locks, so that no other thread is in the middle of a change.
     ///
-    /// - Returns: Whether it is so; else nothing was taken.
+    /// - Returns: Whether it has both; if not, it has neither.
     func prepareFork() -> Bool {
         guard faceGate.tryLockForFork() else { return false }
         if gate.tryLockForFork() { return true }
@@ -277,26 +287,26 @@ package struct SelectorCore: @unchecked Sendable {
         return false
     }
 
-    /// After a fork, in the parent: goes on.
+    /// Releases what ``prepareFork()`` took: in the parent, or before another attempt.
     func resumeAfterFork() {
         gate.unlockAfterFork()
         faceGate.unlockAfterFork()
     }
 
-    /// After a fork, in the child: lets go of the parent's kernel set and descriptors.
+    /// In the child of a fork: closes the kernel set and descriptors inherited from the parent.
     ///
-    /// The next call that needs them makes others. It is async-signal-safe.
+    /// The next call that needs them opens new ones. Async-signal-safe.
     func closeAfterFork() {
         let isWhole = gate.reopenAfterFork()
         let isFaceWhole = faceGate.reopenAfterFork()
         duties.formUnion([.renewAfterFork, .rebuild])
         duties.remove(.blockInPoll)
-        // Another thread of the parent's was closing it: here nobody goes on with that.
+        // Another thread of the parent was closing it; no thread continues that in the child.
         let isClosing = isWhole && duties.contains(.close)
         if isClosing { duties.remove(.close) }
         if isClosing || !isFaceWhole { gate.abandon() }
         closeDescriptors()
-        // The stacks of the other threads will be those of new ones.
+        // New threads will reuse the stacks of the other threads.
         var mine: UnsafeMutablePointer<ForeignWaiter>?
         var waiter = state.pointee.foreignWaiters
         while let other = waiter {
@@ -311,7 +321,7 @@ package struct SelectorCore: @unchecked Sendable {
 
     // MARK: Threads
 
-    /// Asks that the select which is waiting now, or else the next one, returns.
+    /// Asks the select that is waiting, or else the next one, to return.
     ///
     /// Async-signal-safe.
     @inline(__always)
@@ -325,10 +335,11 @@ package struct SelectorCore: @unchecked Sendable {
         unlock()
     }
 
-    /// With the lock free: the error that a call ends with.
+    /// With the lock free: returns the error that a call fails with.
     ///
-    /// A descriptor of the selector's own may have gone because a signal handler has forked in the middle
-    /// of the call, and this is the child.
+    /// `EBADF` may mean that a signal handler has forked in the middle of the call, and that this
+    /// is the child: the selector's own descriptor is closed. The error is then that of an unusable
+    /// selector.
     package func explain(_ error: SystemError) -> SystemError {
         guard error.code == EBADF else { return error }
         do throws(SystemError) {
@@ -339,7 +350,7 @@ package struct SelectorCore: @unchecked Sendable {
         }
     }
 
-    /// Makes signals end a select with `EINTR`, or not, also the one that goes on.
+    /// Sets whether signals end a select with `EINTR`, including a select in progress.
     package func setInterruptible(_ isInterruptible: Bool) throws(SystemError) {
         try lock()
         defer { unlock() }
@@ -351,7 +362,7 @@ package struct SelectorCore: @unchecked Sendable {
         gate.unlock(attention: !duties.isEmpty)
     }
 
-    /// Takes the lock of a selector that can be used.
+    /// Takes the lock; throws if the selector cannot be used.
     func lock() throws(SystemError) {
         try gate.lock()
         do throws(SystemError) {
@@ -362,16 +373,17 @@ package struct SelectorCore: @unchecked Sendable {
         }
     }
 
-    /// With the lock held: throws `ECANCELED` where the selector cannot be used any more.
+    /// With the lock held: throws `ECANCELED` if the selector can no longer be used.
     ///
-    /// - Throws: `EDEADLK` where the backend's function in which this thread waits has called back.
+    /// - Throws: Also `EDEADLK` if this thread waits in a backend's function, which has called
+    ///   back.
     func checkUsable() throws(SystemError) {
         if duties.isDisjoint(with: .looks) && !gate.isAbandoned { return }
         if duties.contains(.close) || gate.isAbandoned { throw SystemError(ECANCELED) }
         if isWaitingItself { throw SystemError(EDEADLK) }
     }
 
-    /// Takes the lock at a moment at which the set may be changed.
+    /// Takes the lock and makes sure that the kernel set may be changed.
     @inline(__always)
     func lockForChange() throws(SystemError) {
         guard try gate.lockAndLook() else { return }
@@ -395,10 +407,10 @@ package struct SelectorCore: @unchecked Sendable {
         }
     }
 
-    /// With the lock held: makes all leave the kernel, and keeps others out until the lock is given
-    /// back.
+    /// With the lock held: makes all threads leave the kernel, and keeps others out until the lock
+    /// is released.
     ///
-    /// - Throws: `EDEADLK` where this thread is one of them, `ECANCELED`, or what a wake-up fails with.
+    /// - Throws: `EDEADLK` if this thread is one of them, `ECANCELED`, or an error of the wake-up.
     func evacuate() throws(SystemError) {
         assert(gate.isOwned)
         guard gate.isWaiting else { return }
@@ -408,12 +420,12 @@ package struct SelectorCore: @unchecked Sendable {
         try checkUsable()
     }
 
-    /// With the lock held, after a wait: has the next one leave, if all are to leave.
+    /// With the lock held, after a wait: makes the next thread leave the kernel, if all must leave.
     func passOnEvacuation() {
         if gate.isWaiting && gate.hasEvacuator { try? state.pointee.wakeUp.kick() }
     }
 
-    /// Whether the backend's function in which this thread waits has called back.
+    /// Whether this thread waits in a backend's function, which has called back.
     private var isWaitingItself: Bool {
         var waiter = state.pointee.foreignWaiters
         while let other = waiter {

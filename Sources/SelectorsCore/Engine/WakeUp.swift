@@ -1,36 +1,36 @@
 import CSelectorsPlatform
 import Synchronization
 
-/// Ends another thread's wait in the kernel: a descriptor that the backend watches beside the others.
+/// Ends another thread's wait in the kernel, with a descriptor that the backend watches beside the
+/// others.
 struct WakeUp: ~Copyable {
-    /// The token that the descriptor is watched with; no registration has it.
+    /// The token of the descriptor; no registration has it.
     static let token = UInt64.max
 
-    /// What becomes readable.
+    /// The descriptor that becomes readable.
     private let descriptor: Atomic<Int32>
-    /// What is written to: the same descriptor, or the other end of a pipe.
+    /// The descriptor that is written to: the same one, or the other end of a pipe.
     private let writer: Atomic<Int32>
     private var identity: platform_identity
-    /// The number that the parent's descriptor had, in a fork's child; -1: none.
+    /// The number of the descriptor that was closed, for the child of a fork; -1: none.
     private(set) var former: Int32 = -1
-    /// Whether the backend can report each write once.
+    /// Whether the backend supports edge-triggered delivery.
     private let canEdge: Bool
     private let state = Atomic<UInt32>(0)
 
     /// The bits and the counter of ``state``.
     private enum State {
-        /// A select is to return.
+        /// A select must return.
         static let requested: UInt32 = 1
-        /// There is no descriptor yet after a fork, or no more after a close.
+        /// There is no descriptor: not yet after a fork, or no longer after a close.
         ///
-        /// Nobody can be waiting, so that to take note of a request is enough.
+        /// No thread can be waiting, so it is enough to record a request.
         static let detached: UInt32 = 2
-        /// One call that writes.
+        /// Counts one call that is writing.
         static let writing: UInt32 = 4
     }
 
-    /// Opens the descriptor, for a backend that reports each write once (`isEdge`), or as long as
-    /// nobody reads.
+    /// Opens the descriptor; with `isEdge` the backend supports edge-triggered delivery.
     static func open(isEdge: Bool) throws(SystemError) -> WakeUp {
         var writer: Int32 = -1
         let fd = try check(platform_wakeup_open(&writer))
@@ -44,8 +44,8 @@ struct WakeUp: ~Copyable {
         self.canEdge = canEdge
     }
 
-    /// Closes the descriptor, if its number was not given to another file, once no request is under
-    /// way any more.
+    /// Waits until no request is under way, and closes the descriptor, unless its number names
+    /// another file.
     @inline(never)
     mutating func close() {
         state.bitwiseOr(State.detached, ordering: .acquiringAndReleasing)
@@ -67,18 +67,18 @@ struct WakeUp: ~Copyable {
     /// The descriptor, or -1.
     var fd: Int32 { descriptor.load(ordering: .relaxed) }
 
-    /// What the backend is to watch the descriptor for.
+    /// The mask with which the backend watches the descriptor.
     var mask: UInt32 { isEdge ? PollMask.read | PollMask.edge : PollMask.read }
 
-    /// Whether a descriptor is one of these.
+    /// Returns whether a descriptor is one of these.
     func owns(_ number: Int32) -> Bool {
         number == fd || number == writer.load(ordering: .relaxed)
     }
 
-    /// Each write is reported once, to one thread, and nothing has to be read.
+    /// Whether each write is reported once, to one thread, and needs no read.
     private var isEdge: Bool { canEdge && fd == writer.load(ordering: .relaxed) }
 
-    /// Whether the numbers still name what was opened here, as far as that can be told.
+    /// Whether the descriptors still name the files that were opened here, as far as can be told.
     private var isIntact: Bool {
         @inline(never) get {
             let (fd, writer) = (fd, writer.load(ordering: .relaxed))
@@ -90,15 +90,15 @@ struct WakeUp: ~Copyable {
         fd >= 0 && platform_is_same(fd, identity) != 0
     }
 
-    /// Asks that a select returns.
+    /// Asks a select to return.
     ///
-    /// Async-signal-safe; one request more while one is pending costs no system call.
+    /// Async-signal-safe. Another request while one is pending costs no system call.
     ///
-    /// - Throws: `EBADF` where somebody has closed the descriptor; the request then does not count as
-    ///   pending.
+    /// - Throws: `EBADF` if the program has closed the descriptor; the request is then not pending.
     @inline(__always)
     func request() throws(SystemError) {
-        // Written even if it is set: what the caller has done before must be seen by who clears it.
+        // The flag is written even if it is set, so that the thread that clears it sees the
+        // caller's earlier writes.
         let isPending = state.compareExchange(
             expected: State.requested, desired: State.requested, ordering: .acquiringAndReleasing
         ).exchanged
@@ -107,14 +107,14 @@ struct WakeUp: ~Copyable {
 
     @inline(never)
     private func requestAnew() throws(SystemError) {
-        // In the step that sets it the call is counted, so that a close waits while it writes.
+        // The same step sets the flag and counts the call, so that a close waits for the write.
         var isCounted = false
         _ = change { old in
             isCounted = old & (State.requested | State.detached) == 0
             return (old | State.requested) + (isCounted ? State.writing : 0)
         }
         guard isCounted else { return }
-        // A fork may have set the count anew.
+        // A fork may have reset the count.
         defer { _ = change { $0 >= State.writing ? $0 - State.writing : nil } }
         do throws(SystemError) {
             try kick()
@@ -124,7 +124,7 @@ struct WakeUp: ~Copyable {
         }
     }
 
-    /// Changes the state in one step, unless there is no new one.
+    /// Changes the state in one step, unless `new` returns `nil`; returns whether it did.
     @inline(__always)
     private func change(_ new: (UInt32) -> UInt32?) -> Bool {
         var old = state.load(ordering: .relaxed)
@@ -137,23 +137,24 @@ struct WakeUp: ~Copyable {
         return false
     }
 
-    /// Makes a wait in the kernel end, with no select to return.
+    /// Ends a wait in the kernel, without a request that a select returns.
     ///
-    /// - Throws: `EBADF` where somebody has closed the descriptor: another file that has its number is
-    ///   not written to.
+    /// - Throws: `EBADF` if the program has closed the descriptor. A file that has its number now
+    ///   is not written to.
     @inline(never)
     func kick() throws(SystemError) {
-        // After a fork that has just interrupted this call nobody waits.
+        // A fork may have interrupted this call; no thread waits in the child.
         if state.load(ordering: .relaxed) & State.detached != 0 { return }
         guard isIntact else { throw SystemError(EBADF) }
         try check(platform_wakeup_write(writer.load(ordering: .relaxed)))
     }
 
-    /// Takes note that the descriptor was reported, and tells whether a select is asked to return.
+    /// Drains the descriptor after a report, and returns whether a select must return.
     ///
-    /// In this order: a request between the two finds the flag set and is served by this one.
+    /// The order matters: a request between the two steps finds the flag set, and this call serves
+    /// it.
     ///
-    /// - Throws: `EBADF` where somebody has closed the descriptor.
+    /// - Throws: `EBADF` if the program has closed the descriptor.
     func take() throws(SystemError) -> Bool {
         if !isEdge {
             guard isIntact else { throw SystemError(EBADF) }
@@ -162,18 +163,20 @@ struct WakeUp: ~Copyable {
         return clear()
     }
 
-    /// With nobody in the kernel, before a new kernel set watches the descriptor: makes it unreadable, so
-    /// that only what is asked for from now on is reported; ``repeatRequest()`` is to follow.
+    /// Drains the descriptor before a new kernel set watches it, so that only later writes are
+    /// reported.
+    ///
+    /// No thread is in the kernel. ``repeatRequest()`` must follow.
     func forget() {
         if isIntact { platform_wakeup_drain(fd) }
     }
 
-    /// Makes the descriptor readable if a select is asked to return.
+    /// Makes the descriptor readable if a request is pending.
     func repeatRequest() throws(SystemError) {
         if state.load(ordering: .acquiring) & State.requested != 0 { try kick() }
     }
 
-    /// Drops a request, and tells whether there was one.
+    /// Clears a request, and returns whether there was one.
     private func clear() -> Bool {
         state.bitwiseAnd(~State.requested, ordering: .acquiringAndReleasing).oldValue
             & State.requested != 0
@@ -181,17 +184,18 @@ struct WakeUp: ~Copyable {
 
     // MARK: Forks
 
-    /// In the child of a fork, at once: lets go of the parent's descriptor.
+    /// In the child of a fork, at once: closes the descriptor inherited from the parent.
     ///
-    /// A request that is pending stays so.
+    /// A pending request stays pending.
     @inline(never)
     mutating func detach() {
         _ = change { $0 & State.requested | State.detached }
         closeDescriptor()
     }
 
-    /// In the child of a fork, with the gate held: takes a new descriptor; ``repeatRequest()`` is to
-    /// follow.
+    /// In the child of a fork, with the gate held: takes a new descriptor.
+    ///
+    /// ``repeatRequest()`` must follow.
     mutating func attach(_ fd: Int32, writer other: Int32) {
         identity = platform_identify(fd)
         descriptor.store(fd, ordering: .relaxed)
