@@ -16,8 +16,8 @@ static const char *const others[] = {
     "__gmon_start__", "_ITM_deregisterTMCloneTable", "_ITM_registerTMCloneTable",
     /* The leak checker's, where there is one. */
     "__lsan_register_root_region", "__lsan_unregister_root_region",
-    /* The thread sanitizer's. */
-    "__tsan_acquire", "__tsan_release",
+    /* The sanitizers of threads and memory have these. */
+    "__tsan_acquire", "__tsan_release", "__msan_unpoison",
     /* Looked at in inject.c. */
     "syscall",
     /* Text. */
