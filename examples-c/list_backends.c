@@ -11,19 +11,24 @@
 
 #include "selectors.h"
 
-/* Writes the name of each ability. */
-static const char *abilities(uint32_t capabilities, char text[64]) {
-    static const char *const names[] = {"fileno", "concurrent", "edge", "exclusive"};
+/* Writes the name of each capability. */
+static const char *describe(uint32_t capabilities, char text[80]) {
+    static const char *const names[] = {"fileno",    "concurrent", "edge",
+                                        "exclusive", "oneshot",    "readhangup"};
     int length = 0;
     strcpy(text, "-");
-    for (int bit = 0; bit < 4; bit++)
+    for (int bit = 0; bit < 6; bit++)
         if (capabilities >> bit & 1)
             length += sprintf(text + length, "%s%s", length == 0 ? "" : " ", names[bit]);
     return text;
 }
 
-int main(void) {
-    /* Asked for no entries it tells how many there are. */
+int main(int argc, char **argv) {
+    if (argc != 1) {
+        fprintf(stderr, "usage: %s\n", argv[0]);
+        return 2;
+    }
+    /* With no room for entries, it returns how many there are. */
     int count = sel_backends(NULL, 0);
     sel_backend_info *infos = count > 0 ? calloc((size_t)count, sizeof *infos) : NULL;
     if (infos == NULL || sel_backends(infos, count) != count) {
@@ -31,11 +36,11 @@ int main(void) {
         free(infos);
         return 1;
     }
-    printf("%-12s %4s  %-33s %s\n", "name", "rank", "capabilities", "available");
+    printf("%-12s %4s  %-52s %s\n", "name", "rank", "capabilities", "available");
     for (int i = 0; i < count; i++) {
-        char text[64];
-        printf("%-12s %4d  %-33s ", infos[i].name, infos[i].rank,
-               abilities(infos[i].capabilities, text));
+        char text[80];
+        printf("%-12s %4d  %-52s ", infos[i].name, infos[i].rank,
+               describe(infos[i].capabilities, text));
         if (infos[i].reason != NULL)
             printf("no: %s\n", infos[i].reason);
         else if (infos[i].origin != NULL)

@@ -43,7 +43,7 @@
  * siglongjmp().
  *
  * Cancellation. No function here is a cancellation point. Asynchronous cancellation must not be enabled
- * in a call, and the only thread of a process must not have cancelled itself.
+ * in a call, and a single-threaded process must not have called pthread_cancel() on itself.
  *
  * Descriptors. A selector has up to four descriptors of its own, with numbers above 2, which exec
  * closes. Do not close them: the next sel_select() then returns -EBADF, and an epoll or eventfd of yours
@@ -112,7 +112,7 @@ extern "C" {
  * SEL_EXCLUSIVE, if the backend has SEL_CAN_EXCLUSIVE: if several selectors watch one file, such as
  * the listening socket of several threads or processes, the kernel wakes one or more waiters, but not
  * all of them. It cannot be combined with SEL_PRIORITY or SEL_READ_HANGUP, nor used for a selector's
- * descriptor, and detail never has SEL_READ_HANGUP.
+ * descriptor (sel_modify() then watches that without it), and detail never has SEL_READ_HANGUP.
  */
 #define SEL_EDGE 0x10u
 #define SEL_ONESHOT 0x20u
@@ -217,7 +217,7 @@ int sel_close(sel_selector *selector);
  *   -EINVAL   selector is NULL, fd is negative, events contains no readiness bit, or unknown bits;
  *             with epoll, fd is watched by some hundred selectors that others watch
  *   -ENOTSUP  the backend does not support the delivery mode, or SEL_READ_HANGUP as an interest
- *   -EBADF    fd is not open, or was opened with O_PATH
+ *   -EBADF    fd is not open, or was opened with O_PATH; or the selector's own descriptor was closed
  *   -EEXIST   fd is registered already
  *   -ECANCELED  the selector cannot be used in this fork's child
  *   -EDEADLK  called by a function of the selector's own backend
@@ -236,9 +236,9 @@ int sel_register(sel_selector *selector, int fd, uint32_t events, void *data);
  * Changes what a registered descriptor is watched for, and its data.
  *
  * The kernel is told just before the next sel_select(), or at once while a thread waits. A change that
- * is reversed before costs no system call, and an unchanged mask never costs one. If the descriptor was
- * closed meanwhile, sel_select() reports it with SEL_INVALID; if its number names another file by then,
- * that file is watched.
+ * is reversed before costs no system call. If the descriptor was closed meanwhile, sel_select() reports
+ * it with SEL_INVALID; if its number names another file by then, that file is watched. An unchanged mask
+ * never costs a system call, so with epoll neither is noticed: unregister before you close.
  *
  * Returns 0, or
  *   -EINVAL   selector is NULL, fd is negative, events contains no readiness bit, or unknown bits
@@ -325,8 +325,9 @@ int sel_select(sel_selector *selector, sel_event *events, int max, int64_t timeo
  * waits in the kernel. A signal that is blocked everywhere else is neither missed nor handled too
  * early. NULL leaves the mask alone.
  *
- * Signals are delivered only if nothing is ready, also with a timeout of 0. Then the wait goes on (the
- * handler may call sel_wakeup()), or returns -EINTR; see sel_set_interruptible().
+ * Signals are delivered only if nothing is ready, also with a timeout of 0: if some descriptor may always
+ * be ready, use signalfd(2) or sel_wakeup() instead. After a signal the wait goes on, or returns -EINTR;
+ * see sel_set_interruptible().
  *
  * Returns what sel_select() does, and if no system call for this is available, as in a sandbox,
  *   -ENOSYS, -EPERM

@@ -69,7 +69,7 @@ public class BaseSelector<Data> {
     ///
     /// - Parameters:
     ///   - fileObject: Whatever has a descriptor. Regular files are always ready.
-    ///   - events: One or more of `.read`, `.write` and `.priority`, and delivery modes.
+    ///   - events: One or more of `.read`, `.write`, `.priority` and `.readHangup`, and delivery modes.
     ///   - data: Comes back with each event.
     /// - Returns: The key.
     /// - Throws: `.invalidEvents`, `.invalidFileDescriptor`, `.alreadyRegistered`, `.closed`;

@@ -97,10 +97,10 @@ extension SelectorError: CustomStringConvertible {
         case .invalidFileDescriptor:
             "the file object has a negative file descriptor: pass an open one"
         case .alreadyRegistered(let fd):
-            "file descriptor \(fd) is already registered: call modify to change it"
+            "file descriptor \(fd) is already registered: call modify, or share its AsyncFile"
         case .notRegistered(let fd):
-            "file descriptor \(fd) is not registered: call register first"
-        case .closed: "the selector is closed, or was in use at a fork: open a new one"
+            "file descriptor \(fd) is not registered, or its AsyncFile was unregistered"
+        case .closed: "the selector is closed, its executor was stopped, or it was in use at a fork"
         case .interrupted: "a signal interrupted the wait: call select again"
         case .backend(_, let message): message
         case .system(let code):
@@ -131,7 +131,7 @@ extension SelectorError: CustomStringConvertible {
         case ENFILE: "raise /proc/sys/fs/file-max, or close files"
         case ENOSPC: "raise /proc/sys/fs/epoll/max_user_watches, or unregister descriptors"
         case EINVAL: "RLIMIT_NOFILE is lower than the number of registered descriptors"
-        case EDEADLK: "a function of the backend has called its own selector"
+        case EDEADLK: "the call came from the selector's own backend, or run() from the executor's own job"
         case EPROTO: "the backend broke the rules of its interface"
         default: nil
         }

@@ -44,7 +44,7 @@ import Testing
             for (list, errno, words) in [
                 ("poll,nonsense", ENOENT, "there is no backend \"nonsense\""),
                 (" ", EINVAL, "a name in the list is empty"),
-                ("kqueue", ENOTSUP, "no such backend can be used here"),
+                ("kqueue", ENOTSUP, "none of these is available"),
             ] {
                 setenv("SELECTORS_BACKEND", list, 1)
                 let (code, message) = try refusal(nil)

@@ -59,15 +59,15 @@ import Testing
             ),
             (
                 .alreadyRegistered(7), EEXIST,
-                "file descriptor 7 is already registered: call modify to change it"
+                "file descriptor 7 is already registered: call modify, or share its AsyncFile"
             ),
             (
                 .notRegistered(8), ENOENT,
-                "file descriptor 8 is not registered: call register first"
+                "file descriptor 8 is not registered, or its AsyncFile was unregistered"
             ),
             (
                 .closed, ECANCELED,
-                "the selector is closed, or was in use at a fork: open a new one"
+                "the selector is closed, its executor was stopped, or it was in use at a fork"
             ),
             (.interrupted, EINTR, "a signal interrupted the wait: call select again"),
             (.backend(code: ENOTSUP, message: "none"), ENOTSUP, "none"),

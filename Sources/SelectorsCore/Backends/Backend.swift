@@ -1,8 +1,27 @@
 import CSelectorsPlatform
 
-/// Moves a new descriptor to the number that the one before had (-1: none), or to another one that is
-/// not registered; or closes it and throws.
-typealias PlaceDescriptor = (_ fd: Int32, _ former: Int32) throws(SystemError) -> Int32
+/// Moves a new descriptor of a selector to the number of its predecessor (-1: none), or to a higher free
+/// one; or closes it and throws.
+struct PlaceDescriptor {
+    /// The registered numbers, which it skips because their files may have been closed; `nil`: none.
+    let table: UnsafePointer<RegistrationTable>?
+
+    @inline(never)
+    func callAsFunction(_ fd: Int32, _ former: Int32) throws(SystemError) -> Int32 {
+        guard let table else { return fd }
+        var (fd, number) = (fd, former)
+        while fd < number || table.pointee.find(fd) != nil {
+            number = max(number, fd)
+            while table.pointee.find(number) != nil { number += 1 }
+            let moved = platform_duplicate(fd, number)
+            // Near the descriptor limit a lower number is accepted.
+            if moved < 0 && table.pointee.find(fd) == nil { break }
+            _ = platform_close(fd)
+            fd = try check(moved)
+        }
+        return fd
+    }
+}
 
 /// What every backend is to the engine: see ``SelectorBackend``, whose promises hold for all.
 protocol Facility: ~Copyable {

@@ -89,7 +89,8 @@ enum HostedBackend {
             },
             reset: { instance, afterFork in
                 HostedBackend.call(instance) { backend throws(SystemError) in
-                    try backend.reset(afterFork: afterFork != 0) { fd, _ in fd }
+                    try backend.reset(
+                        afterFork: afterFork != 0, place: PlaceDescriptor(table: nil))
                     return 0
                 }
             },

@@ -147,6 +147,9 @@ struct PollBackend: ~Copyable, Facility {
     }
 
     private mutating func poll(_ timeout: Int64, _ signals: UnsafePointer<sigset_t>?) -> Int32 {
+        // A sanitizer sees poll(2) use the slots, but not that threads take turns.
+        if ThreadOrder.isTold { ThreadOrder.acquire(OpaquePointer(slots.base)) }
+        defer { if ThreadOrder.isTold { ThreadOrder.release(OpaquePointer(slots.base)) } }
         if timeout > 0 && hasNanoseconds || signals != nil {
             var time = Timeout.timespec(max(timeout, 0))
             let result = withUnsafePointer(to: &time) {

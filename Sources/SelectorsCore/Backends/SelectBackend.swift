@@ -219,7 +219,10 @@ struct SelectBackend: ~Copyable, Facility {
                 asked += 1
             }
         }
+        // As in PollBackend.poll.
+        if ThreadOrder.isTold { ThreadOrder.acquire(OpaquePointer(ready.base)) }
         let result = platform_poll(ready.base, nfds_t(asked), 0)
+        if ThreadOrder.isTold { ThreadOrder.release(OpaquePointer(ready.base)) }
         if result < 0 {
             // A signal, or no memory: the next wait reports what the kernel does not tell again.
             if isTold {

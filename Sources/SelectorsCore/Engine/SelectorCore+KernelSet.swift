@@ -255,9 +255,8 @@ extension SelectorCore {
         // Another thread may have rebuilt it meanwhile.
         guard duties.contains(.rebuild) else { return }
         assert(gate.isOwned && !gate.isWaiting)
-        try state.pointee.backend.reset(afterFork: duties.contains(.renewAfterFork)) {
-            (fd, former) throws(SystemError) in try place(fd, former)
-        }
+        try state.pointee.backend.reset(
+            afterFork: duties.contains(.renewAfterFork), place: place)
         if duties.contains(.renewAfterFork) {
             try renewWakeUp()
             duties.remove(.renewAfterFork)
@@ -300,22 +299,10 @@ extension SelectorCore {
         state.pointee.wakeUp.attach(fd, writer: writer)
     }
 
-    /// Moves a new descriptor of the selector to the number of its predecessor, or to a higher free
-    /// one.
-    ///
-    /// It skips the numbers that are registered, because their files may have been closed.
-    @inline(never)
-    private func place(_ fd: Int32, _ former: Int32) throws(SystemError) -> Int32 {
-        var (fd, number) = (fd, former)
-        while fd < number || state.pointee.table.find(fd) != nil {
-            number = max(number, fd)
-            while state.pointee.table.find(number) != nil { number += 1 }
-            let moved = platform_duplicate(fd, number)
-            // Near the descriptor limit a lower number is accepted.
-            if moved < 0 && state.pointee.table.find(fd) == nil { break }
-            _ = platform_close(fd)
-            fd = try check(moved)
+    /// Keeps new descriptors of the selector off the numbers that are registered.
+    private var place: PlaceDescriptor {
+        withUnsafeMutablePointer(to: &state.pointee.table) {
+            PlaceDescriptor(table: UnsafePointer($0))
         }
-        return fd
     }
 }

@@ -295,7 +295,7 @@ package struct BackendRegistry {
             }
         }
         if let entry = bestChoice(names) { return entry }
-        throw choiceError(ENOTSUP, of: choice) { $0.append("no such backend can be used here") }
+        throw choiceError(ENOTSUP, of: choice) { $0.append("none of these is available") }
     }
 
     /// The first backend of a list whose names all exist that can be used, or `nil`.

@@ -30,8 +30,8 @@ package enum Explanation {
     @inline(never)
     package static func fail(_ error: SystemError) -> Int32 {
         switch error.code {
-        case ECANCELED: fail(ECANCELED, "the selector was closed, or by a fork cut short")
-        case EDEADLK: fail(EDEADLK, "a function of the selector's own backend has called")
+        case ECANCELED: fail(ECANCELED, "the selector was closed, or was in use at a fork")
+        case EDEADLK: fail(EDEADLK, "called from a function of the selector's own backend")
         case EMFILE: fail(EMFILE, "RLIMIT_NOFILE allows no further descriptor")
         case ENFILE: fail(ENFILE, "/proc/sys/fs/file-max allows no further file")
         case EBADF: fail(EBADF, "a descriptor of the selector's own was closed")
@@ -55,10 +55,10 @@ package enum Explanation {
         switch code {
         case EINVAL where fd < 0: " is negative"
         case EINVAL:
-            ": events are empty, unknown or exclude one another, or too many selectors watch it"
-        case ENOTSUP: ": the backend has not all that events ask for, see sel_capabilities()"
-        case EBADF: " is not open, or was opened with O_PATH"
-        case EEXIST: " is registered already, see sel_modify()"
+            ": events has no readiness bit, unknown bits, or bits that exclude one another"
+        case ENOTSUP: ": the backend does not support all of events, see sel_capabilities()"
+        case EBADF: " is not open, or was opened with O_PATH, or the selector's own was closed"
+        case EEXIST: " is registered already: sel_modify() it, or sel_unregister() a file closed before"
         case ENOENT: " is not registered"
         case ELOOP:
             " is the selector's own, or a selector's that watches it, or too many watch one another"

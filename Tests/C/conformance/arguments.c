@@ -111,7 +111,7 @@ static void words_tell_the_mistake(sel_selector *selector) {
     CHECK(drop(closed));
     TELLS(sel_register(selector, fd, SEL_READ, NULL), -EEXIST, about_fd);
     TELLS(sel_register(selector, closed, SEL_READ, NULL), -EBADF, about_closed);
-    TELLS(sel_register(selector, other, 0, NULL), -EINVAL, "events are empty");
+    TELLS(sel_register(selector, other, 0, NULL), -EINVAL, "events has no readiness bit");
     TELLS(sel_register(selector, -3, SEL_READ, NULL), -EINVAL, "descriptor -3 is negative");
     TELLS(sel_modify(selector, other, SEL_READ, NULL), -ENOENT, about_other);
     TELLS(sel_unregister(selector, other, NULL), -ENOENT, about_other);

@@ -74,6 +74,26 @@ static void hand_over(const char *backend) {
     check(sel_close(answers));
 }
 
+static void *look(void *selector) {
+    sel_event event;
+    for (int i = 0; i < ROUNDS; i++)
+        check(sel_select(selector, &event, 1, 0));
+    return NULL;
+}
+
+/* Two threads wait with one selector. */
+static void take_turns(const char *backend) {
+    sel_selector *selector;
+    pthread_t thread;
+    check(sel_open(&selector, backend));
+    check(sel_register(selector, ready, SEL_READ, NULL));
+    if (pthread_create(&thread, NULL, look, selector) != 0)
+        exit(2);
+    look(selector);
+    pthread_join(thread, NULL);
+    check(sel_close(selector));
+}
+
 /* Reads all that the library writes for a caller beside events. */
 static void read_all(const char *backend) {
     sel_selector *selector;
@@ -102,6 +122,7 @@ int main(int argc, char **argv) {
         timeout = timeouts[i];
         hand_over(argv[1]);
     }
+    take_turns(argv[1]);
     read_all(argv[1]);
     return 0;
 }
