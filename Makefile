@@ -14,6 +14,9 @@
 # Variables, as usual: CC, CFLAGS, CPPFLAGS, LDFLAGS, SWIFT, SWIFTFLAGS, AR, OBJCOPY, STRIP,
 # INSTALL, DESTDIR, PREFIX, BINDIR, LIBDIR, INCLUDEDIR, MANDIR.
 #
+# TARGET=aarch64-linux-gnu builds for another processor, C library or system, into a folder of its own,
+# .build-aarch64-linux-gnu. Sources/packaging/targets.mk lists the targets.
+#
 # Building asks for Swift 6.3 and a C compiler; what is built, for libc alone. The version is that
 # of include/selectors.h.
 
@@ -26,19 +29,21 @@ MANDIR ?= $(PREFIX)/share/man
 CFLAGS ?= -O2 -g
 SWIFT ?= swift
 INSTALL ?= install
+
+packaging := Sources/packaging
+include $(packaging)/targets.mk
 STRIP ?= strip
 OBJCOPY ?= objcopy
 
 VERSION := $(shell sed -n 's/^.define SEL_VERSION_STRING "\(.*\)"/\1/p' include/selectors.h)
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
 
-build := .build-c
+build := .build-$(or $(TARGET),c)
 soname := libselectors.so.$(MAJOR)
 shared := $(build)/libselectors.so.$(VERSION)
 static := $(build)/libselectors.a
 tools := $(build)/selectors-backends $(build)/selectors-conformance
 object := $(build)/selectors.o
-packaging := Sources/packaging
 man := $(build)/man
 
 # The user's flags come after ours, so that theirs win.
@@ -65,9 +70,9 @@ library: $(build)/libselectors.so $(static)
 
 # Embedded Swift puts the whole library into one object. The section that goes is a hash that knows
 # the folder.
-$(object): $(sources) Makefile
+$(object): $(sources) Makefile $(packaging)/targets.mk
 	SELECTORS_EMBEDDED=1 $(SWIFT) build --scratch-path $(build)/swift -c release \
-	    --target SelectorsC $(our_swiftflags) $(SWIFTFLAGS)
+	    --target SelectorsC $(our_swiftflags) $(cross_swiftflags) $(SWIFTFLAGS)
 	$(OBJCOPY) --remove-section=.swift_modhash \
 	    $(build)/swift/release/SelectorsC.build/Functions.swift.o $@
 
