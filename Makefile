@@ -32,6 +32,7 @@ INSTALL ?= install
 
 packaging := Sources/packaging
 include $(packaging)/targets.mk
+cross_ldflags ?= -Wl,-z,noexecstack -Wl,-z,noseparate-code
 STRIP ?= strip
 OBJCOPY ?= objcopy
 
@@ -50,7 +51,7 @@ man := $(build)/man
 our_cflags := -std=c11 -Wall -Wextra -Wpedantic -Iinclude
 our_ldflags := -shared -Wl,-soname,$(soname) -Wl,--gc-sections \
     -Wl,--version-script=Sources/SelectorsC/selectors.map \
-    -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,noseparate-code
+    -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now $(cross_ldflags)
 # Every instruction counts, and there is no trace of the folder that it was built in. Each function
 # has a section, so that the linker leaves out what nobody calls, such as the allocation of objects.
 our_swiftflags := --omit-frame-pointers -Xcc -fno-plt \

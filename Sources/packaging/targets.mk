@@ -34,14 +34,14 @@ zig_x86_64-unknown-openbsd     := x86_64-openbsd
 debian_aarch64-linux-gnu       := gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
 debian_riscv64-linux-gnu       := gcc-riscv64-linux-gnu libc6-dev-riscv64-cross qemu-user
 debian_arm-linux-gnueabihf     := gcc-arm-linux-gnueabihf libc6-dev-armhf-cross qemu-user
-debian_i686-linux-gnu          := gcc-i686-linux-gnu libc6-dev-i386-cross libc6-i386
+debian_i686-linux-gnu          := gcc-i686-linux-gnu libc6-dev-i386-cross libc6-i386 lib32gcc-s1
 debian_x86_64-linux-musl       := musl-tools
 
-# What runs a program; empty: this machine can.
-emulator_aarch64-linux-gnu     := qemu-aarch64 -L /usr/aarch64-linux-gnu
-emulator_aarch64-linux-musl    := qemu-aarch64
-emulator_riscv64-linux-gnu     := qemu-riscv64 -L /usr/riscv64-linux-gnu
-emulator_arm-linux-gnueabihf   := qemu-arm -L /usr/arm-linux-gnueabihf
+# What runs a program; empty: this machine can. The tests know qemu by the variable.
+emulator_aarch64-linux-gnu     := env QEMU_LD_PREFIX=/usr/aarch64-linux-gnu qemu-aarch64
+emulator_aarch64-linux-musl    := env QEMU_LD_PREFIX=/ qemu-aarch64
+emulator_riscv64-linux-gnu     := env QEMU_LD_PREFIX=/usr/riscv64-linux-gnu qemu-riscv64
+emulator_arm-linux-gnueabihf   := env QEMU_LD_PREFIX=/usr/arm-linux-gnueabihf qemu-arm
 
 # What the bare processor lacks that its system has. On i686 Swift's checks of the stack ask for more
 # than libc has. With 32 bits time_t has 64; _GNU_SOURCE declares all functions that this renames.
@@ -61,6 +61,7 @@ ifneq ($(zig),)
     zig_command := python3 -m ziglang
     CC := $(zig_command) cc -target $(zig)
     AR := $(zig_command) ar
+    cross_ldflags :=# zig knows none of ours
     OBJCOPY ?= $(or $(wildcard $(dir $(realpath $(shell command -v $(SWIFT))))llvm-objcopy),llvm-objcopy)
     ifneq ($(MAKECMDGOALS),clean)
     ifneq ($(shell $(zig_command) version >/dev/null 2>&1 || echo no),)

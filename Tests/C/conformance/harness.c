@@ -194,5 +194,5 @@ bool is_under_valgrind(void) {
 }
 
 bool is_under_checker(void) {
-    return HAS_THREAD_SANITIZER || is_under_valgrind();
+    return HAS_THREAD_SANITIZER || is_under_valgrind() || getenv("QEMU_LD_PREFIX") != NULL;
 }
