@@ -3,7 +3,7 @@
 #
 # Swift compiles Embedded Swift for the bare processor, while its clang reads the headers as for the
 # target itself. The C compiler tells where these are. It is the one of that name on Debian, and for
-# macOS, BSD and musl on aarch64 that of the PyPI package ziglang, which has their headers.
+# BSD and musl on aarch64 that of the PyPI package ziglang, which has their headers.
 
 ifdef TARGET
 
@@ -16,16 +16,12 @@ known_arm-linux-gnueabihf      := armv7-unknown-linux-gnueabihf  armv7-none-none
 known_i686-linux-gnu           := i686-unknown-linux-gnu         i686-unknown-none-elf
 known_x86_64-linux-musl        := x86_64-unknown-linux-musl      x86_64-unknown-linux-gnu
 known_aarch64-linux-musl       := aarch64-unknown-linux-musl     aarch64-none-none-elf
-known_arm64-apple-macos        := arm64-apple-macos13            arm64-apple-none-macho
-known_x86_64-apple-macos       := x86_64-apple-macos13           x86_64-apple-none-macho
 known_x86_64-unknown-freebsd   := x86_64-unknown-freebsd14       x86_64-unknown-linux-gnu
 known_x86_64-unknown-netbsd    := x86_64-unknown-netbsd10        x86_64-unknown-linux-gnu
 known_x86_64-unknown-openbsd   := x86_64-unknown-openbsd7        x86_64-unknown-linux-gnu
 
 # What zig calls it; empty: Debian's compiler.
 zig_aarch64-linux-musl         := aarch64-linux-musl
-zig_arm64-apple-macos          := aarch64-macos.13.0
-zig_x86_64-apple-macos         := x86_64-macos.13.0
 zig_x86_64-unknown-freebsd     := x86_64-freebsd
 zig_x86_64-unknown-netbsd      := x86_64-netbsd
 zig_x86_64-unknown-openbsd     := x86_64-openbsd
@@ -43,12 +39,14 @@ emulator_aarch64-linux-musl    := env QEMU_LD_PREFIX=/ qemu-aarch64
 emulator_riscv64-linux-gnu     := env QEMU_LD_PREFIX=/usr/riscv64-linux-gnu qemu-riscv64
 emulator_arm-linux-gnueabihf   := env QEMU_LD_PREFIX=/usr/arm-linux-gnueabihf qemu-arm
 
-# What the bare processor lacks that its system has. On i686 Swift's checks of the stack ask for more
-# than libc has. With 32 bits time_t has 64; _GNU_SOURCE declares all functions that this renames.
+# What the bare processor lacks that its system has. On i686 and OpenBSD Swift's checks of the stack ask
+# for what libc does not have. With 32 bits time_t has 64; _GNU_SOURCE declares all functions that this renames.
 time64 := -Xcc -D_GNU_SOURCE -Xcc -D_TIME_BITS=64 -Xcc -D_FILE_OFFSET_BITS=64
 flags_riscv64-linux-gnu        := -Xcc -march=rv64gc -Xcc -mabi=lp64d
 flags_arm-linux-gnueabihf      := $(time64)
-flags_i686-linux-gnu           := $(time64) -Xswiftc -Xfrontend -Xswiftc -disable-stack-protector
+unchecked := -Xswiftc -Xfrontend -Xswiftc -disable-stack-protector
+flags_i686-linux-gnu           := $(time64) $(unchecked)
+flags_x86_64-unknown-openbsd   := $(unchecked)
 
 known := $(known_$(TARGET))
 zig := $(zig_$(TARGET))

@@ -114,6 +114,9 @@ void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 bool is_under_valgrind(void);
 
+/* As Tests/C/cross.sh runs it. */
+bool is_under_qemu(void);
+
 /* valgrind, the thread sanitizer, or qemu-user, which hangs in the child of a fork beside threads. */
 bool is_under_checker(void);
 
