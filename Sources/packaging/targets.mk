@@ -44,7 +44,7 @@ emulator_arm-linux-gnueabihf   := env QEMU_LD_PREFIX=/usr/arm-linux-gnueabihf qe
 time64 := -Xcc -D_GNU_SOURCE -Xcc -D_TIME_BITS=64 -Xcc -D_FILE_OFFSET_BITS=64
 flags_riscv64-linux-gnu        := -Xcc -march=rv64gc -Xcc -mabi=lp64d
 flags_arm-linux-gnueabihf      := $(time64)
-unchecked := -Xswiftc -Xfrontend -Xswiftc -disable-stack-protector
+unchecked := -Xcc -fno-stack-protector -Xswiftc -Xfrontend -Xswiftc -disable-stack-protector
 flags_i686-linux-gnu           := $(time64) $(unchecked)
 flags_x86_64-unknown-openbsd   := $(unchecked)
 
