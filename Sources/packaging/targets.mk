@@ -43,7 +43,7 @@ emulator_arm-linux-gnueabihf   := env QEMU_LD_PREFIX=/usr/arm-linux-gnueabihf qe
 # for what libc does not have. With 32 bits time_t has 64; _GNU_SOURCE declares all functions that this renames.
 time64 := -Xcc -D_GNU_SOURCE -Xcc -D_TIME_BITS=64 -Xcc -D_FILE_OFFSET_BITS=64
 flags_riscv64-linux-gnu        := -Xcc -march=rv64gc -Xcc -mabi=lp64d
-flags_arm-linux-gnueabihf      := $(time64)
+flags_arm-linux-gnueabihf      := $(time64) -Xcc -mfloat-abi=hard
 unchecked := -Xcc -fno-stack-protector -Xswiftc -Xfrontend -Xswiftc -disable-stack-protector
 flags_i686-linux-gnu           := $(time64) $(unchecked)
 flags_x86_64-unknown-openbsd   := $(unchecked)
