@@ -15,6 +15,9 @@
 # INSTALL, DESTDIR, PREFIX, BINDIR, LIBDIR, INCLUDEDIR, DATADIR, MANDIR; and RUNPATH, where the programs look for
 # the library first: the way from BINDIR to LIBDIR, or nowhere if it is empty.
 #
+# TARGET=aarch64-linux-gnu builds for another processor, C library or system, into a folder of its own,
+# .build-aarch64-linux-gnu. Sources/packaging/targets.mk lists the targets.
+#
 # Building asks for Swift 6.3 and a C compiler; what is built, for libc alone. The version is that
 # of include/selectors.h.
 
@@ -29,26 +32,29 @@ RUNPATH ?= $$ORIGIN/$(shell realpath -m --relative-to="$(BINDIR)" "$(LIBDIR)")
 CFLAGS ?= -O2 -g
 SWIFT ?= swift
 INSTALL ?= install
+
+packaging := Sources/packaging
+include $(packaging)/targets.mk
+cross_ldflags ?= -Wl,-z,noexecstack -Wl,-z,noseparate-code
 STRIP ?= strip
 OBJCOPY ?= objcopy
 
 VERSION := $(shell sed -n 's/^.define SEL_VERSION_STRING "\(.*\)"/\1/p' include/selectors.h)
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
 
-build := .build-c
+build := .build-$(or $(TARGET),c)
 soname := libselectors.so.$(MAJOR)
 shared := $(build)/libselectors.so.$(VERSION)
 static := $(build)/libselectors.a
 tools := $(build)/selectors-backends $(build)/selectors-conformance
 object := $(build)/selectors.o
-packaging := Sources/packaging
 man := $(build)/man
 
 # The user's flags come after ours, so that theirs win.
 our_cflags := -std=c11 -Wall -Wextra -Wpedantic -Iinclude
 our_ldflags := -shared -Wl,-soname,$(soname) -Wl,--gc-sections -Wl,--build-id \
     -Wl,--version-script=Sources/SelectorsC/selectors.map \
-    -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,noseparate-code
+    -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now $(cross_ldflags)
 # Every instruction counts, and there is no trace of the folder that it was built in. Each function
 # has a section, so that the linker leaves out what nobody calls, such as the allocation of objects.
 our_swiftflags := --omit-frame-pointers -Xcc -fno-plt \
@@ -68,9 +74,9 @@ library: $(build)/libselectors.so $(static)
 
 # Embedded Swift puts the whole library into one object. Of the sections that go, one is a hash that
 # knows the folder; the other is an index that older gdb (13) reads wrong, and then finds no lines.
-$(object): $(sources) Makefile
+$(object): $(sources) Makefile $(packaging)/targets.mk
 	SELECTORS_EMBEDDED=1 $(SWIFT) build --scratch-path $(build)/swift -c release \
-	    --target SelectorsC $(our_swiftflags) $(SWIFTFLAGS)
+	    --target SelectorsC $(our_swiftflags) $(cross_swiftflags) $(SWIFTFLAGS)
 	$(OBJCOPY) --remove-section=.swift_modhash --remove-section=.debug_names \
 	    $(build)/swift/release/SelectorsC.build/Functions.swift.o $@
 

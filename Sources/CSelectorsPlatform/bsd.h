@@ -21,7 +21,11 @@
 
 /* The engine's bit for "the peer will send no more". poll(2) is asked for the other three alone. */
 #define PLATFORM_POLLRDHUP 0x2000u
-#define PLATFORM_POLL_EVENTS (POLLIN | POLLPRI | POLLOUT)
+#define PLATFORM_POLL_EVENTS 7u
+_Static_assert((POLLIN | POLLPRI | POLLOUT) == PLATFORM_POLL_EVENTS, "as all of these have it");
+
+/* Linux's for a library that cannot be loaded. */
+#define ELIBACC ENOEXEC
 
 #ifdef O_PATH
 #define PLATFORM_O_PATH O_PATH

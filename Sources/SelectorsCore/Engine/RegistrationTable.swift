@@ -85,7 +85,7 @@ struct RegistrationTable: ~Copyable {
     @inline(__always)
     func find(token: UInt64) -> UnsafeMutablePointer<Registration>? {
         let fd = UInt32(truncatingIfNeeded: token)
-        guard Int(fd) < registrations.capacity else { return nil }
+        guard UInt(fd) < UInt(bitPattern: registrations.capacity) else { return nil }
         let registration = registrations.at(Int(fd))
         // No token has been made yet with the generation of an unregistered descriptor.
         return registration.pointee.generation == UInt32(truncatingIfNeeded: token >> 32)

@@ -225,8 +225,10 @@ extension SelectorCore {
         for max: Int32, in events: UnsafeMutablePointer<sel_event>
     ) -> UnsafeMutablePointer<BackendEvent> {
         // SAFETY: a report is at most two thirds of an event. The i-th event thus ends before the
-        // report after the i-th begins, for any max.
-        (UnsafeMutableRawPointer(events) + Int(UInt32(bitPattern: max)) * surplus)
+        // report after the i-th begins, for any max. With 32 bits no array has as many events as an
+        // Int32 can count.
+        let most = Int32(clamping: Int.max / MemoryLayout<sel_event>.stride)
+        return (UnsafeMutableRawPointer(events) + Int(UInt32(bitPattern: min(max, most))) * surplus)
             .assumingMemoryBound(to: BackendEvent.self)
     }
 
@@ -271,7 +273,8 @@ extension SelectorCore {
         let (fd, generation) = (
             platform_token_half(report, 0), platform_token_half(report, 1)
         )
-        guard Int(fd) < registrations.count else { return false }
+        // As UInt, for the token of the wake-up has no number that an Int of 32 bits could hold.
+        guard UInt(fd) < UInt(bitPattern: registrations.count) else { return false }
         let registration = registrations.baseAddress.unsafelyUnwrapped + Int(fd)
         let interest = registration.pointee.interest
         let readiness = Interest.plainReadiness(mask, interest: interest)

@@ -242,6 +242,8 @@ static void room_may_have_any_size(sel_selector *selector) {
         SKIP("valgrind takes minutes for that much memory");
     int fd = watch(selector, make_ready_event(), SEL_READ);
     for (int i = 0; i < LENGTH(sizes); i++) {
+        if ((size_t)sizes[i] > PTRDIFF_MAX / sizeof(sel_event))
+            break; /* with 32 bits no array is that long */
         size_t size = (size_t)sizes[i] * sizeof(sel_event);
         sel_event *events = mmap(NULL, size, PROT_READ | PROT_WRITE,
                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

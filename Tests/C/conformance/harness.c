@@ -193,6 +193,10 @@ bool is_under_valgrind(void) {
     return preloaded != NULL && strstr(preloaded, "valgrind") != NULL;
 }
 
+bool is_under_qemu(void) {
+    return getenv("QEMU_LD_PREFIX") != NULL;
+}
+
 bool is_under_checker(void) {
-    return HAS_THREAD_SANITIZER || is_under_valgrind();
+    return HAS_THREAD_SANITIZER || is_under_valgrind() || is_under_qemu();
 }

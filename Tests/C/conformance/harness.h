@@ -114,7 +114,10 @@ void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 bool is_under_valgrind(void);
 
-/* valgrind or the thread sanitizer. */
+/* As Tests/C/cross.sh runs it. */
+bool is_under_qemu(void);
+
+/* valgrind, the thread sanitizer, or qemu-user, which hangs in the child of a fork beside threads. */
 bool is_under_checker(void);
 
 /* The test needs abilities that not every backend has: all of these bits. */

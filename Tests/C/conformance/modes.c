@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #define MODES (SEL_EDGE | SEL_ONESHOT | SEL_EXCLUSIVE)
 
