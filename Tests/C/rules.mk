@@ -12,7 +12,7 @@ c_tests := conformance kinds plugins_test allocations timers_test
 fuzz_targets := backend_list calls
 replays := $(addprefix $(BUILD)/replay_,$(fuzz_targets))
 
-.PHONY: check programs bench instructions pool faults model stress forks handover fuzz fuzz-library
+.PHONY: emulated emulated_library check programs bench instructions pool faults model stress forks handover fuzz fuzz-library
 
 all: $(addprefix $(BUILD)/,stress crowd $(c_tests)) $(replays)
 
@@ -118,6 +118,20 @@ handover: $(BUILD)/handover
 	@for backend in epoll poll select; do \
 	    $(bin)/handover $$backend && echo "handover: $$backend: no report" || exit 1; \
 	done
+
+# The library over kqueue(2) as ../Tests/C/emulation has it: a build of its own.
+emulated := $(CURDIR)/../.build-emulated
+emulated_library:
+	@mkdir -p "$(emulated)"
+	$(CC) $(our_cflags) $(CFLAGS) -Werror -fPIC -shared -pthread -o "$(emulated)/libemulation.so" \
+	    $(tests)/emulation/kqueue.c
+	@$(MAKE) -s -C .. library build=.build-emulated SWIFTFLAGS='-Xcc -DSELECTORS_EMULATED' \
+	    LDFLAGS='-L.build-emulated -Wl,--no-as-needed -lemulation'
+
+emulated: emulated_library
+	@$(MAKE) -s SELECTORS_LIBDIR="$(emulated)" BUILD=build-emulated \
+	    LDFLAGS='-L$(emulated) -lemulation' build-emulated/conformance
+	@sh $(tests)/emulation/run.sh build-emulated
 
 forks: $(BUILD)/stress
 	@$(bin)/stress --forks $(FORKS)
