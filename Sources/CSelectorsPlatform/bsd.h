@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/event.h>
 #include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/time.h>
@@ -192,5 +193,7 @@ static inline int platform_epoll_pwait(int epfd, sel_backend_event *events, int 
     (void)epfd, (void)events, (void)max, (void)timeout_ms, (void)signals;
     return -ENOSYS;
 }
+
+#include "kqueue.h"
 
 #endif

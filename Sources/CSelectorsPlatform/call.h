@@ -97,4 +97,25 @@ static inline int platform_above_streams(int fd) {
     return moved;
 }
 
+/* What a kqueue tells of one filter of a descriptor. */
+typedef struct platform_filter_report {
+    uint64_t token;
+    int fd;
+    uint32_t mask;   /* in poll's bits */
+    uint16_t closer; /* poll(2) is to be asked why */
+    uint16_t edge;
+} platform_filter_report;
+enum {
+    PLATFORM_FILTER_READ = 0,
+    PLATFORM_FILTER_WRITE = 1,
+    PLATFORM_KEVENT_DELETE = 0,
+    PLATFORM_KEVENT_ADD = 1,
+    PLATFORM_KEVENT_ADD_EDGE = 2,
+};
+
+/* Tells the compiler that this is never reached. */
+__attribute__((noreturn)) PLATFORM_INLINE void platform_unreachable(void) {
+    __builtin_unreachable();
+}
+
 #endif

@@ -200,4 +200,46 @@ PLATFORM_FUNCTION int platform_epoll_pwait(int epfd, sel_backend_event *events, 
     return PLATFORM_CALL(epoll_pwait(epfd, (struct epoll_event *)events, max, timeout_ms, signals));
 }
 
+/* The tests build the library over a kqueue of their own; else there is none. */
+#ifdef SELECTORS_EMULATED
+#include "../../Tests/C/emulation/kqueue.h"
+#include "kqueue.h"
+#else
+PLATFORM_INLINE int platform_has_kqueue(void) {
+    return 0;
+}
+static inline int platform_kqueue(void) {
+    return -ENOSYS;
+}
+static inline int platform_is_kqueue(int fd) {
+    (void)fd;
+    return 0;
+}
+static inline int platform_kevent_change(int kq, int fd, int filter, int flags, uint64_t token) {
+    (void)kq, (void)fd, (void)filter, (void)flags, (void)token;
+    return -ENOSYS;
+}
+static inline int platform_kevent_is_watched(int kq, int fd, uint64_t token) {
+    (void)kq, (void)fd, (void)token;
+    return -ENOSYS;
+}
+PLATFORM_INLINE size_t platform_kevent_size(void) {
+    return 0;
+}
+static inline int platform_kevent_wait(int kq, void *memory, int max,
+                                       const struct timespec *timeout) {
+    (void)kq, (void)memory, (void)max, (void)timeout;
+    return -ENOSYS;
+}
+static inline int platform_kqueue_pselect(int kq, const struct timespec *timeout,
+                                          const sigset_t *signals) {
+    (void)kq, (void)timeout, (void)signals;
+    return -ENOSYS;
+}
+static inline int platform_kqueue_refuses(int fd) {
+    (void)fd;
+    return -ENOSYS;
+}
+#endif
+
 #endif

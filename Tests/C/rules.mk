@@ -13,7 +13,7 @@ fuzz_targets := backend_list calls
 replays := $(addprefix $(BUILD)/replay_,$(fuzz_targets))
 
 .PHONY: check programs bench bench-async instructions pool faults model stress forks handover \
-    handover-memory handover-valgrind fuzz fuzz-library
+    handover-memory handover-valgrind emulated emulated_library fuzz fuzz-library
 
 all: $(addprefix $(BUILD)/,stress crowd $(c_tests)) $(replays)
 
@@ -136,6 +136,20 @@ handover handover-memory:
 	@for backend in epoll poll select; do \
 	    $^ $$backend && echo "$@: $$backend: no report" || exit 1; \
 	done
+
+# The library over kqueue(2) as ../Tests/C/emulation has it: a build of its own.
+emulated := $(CURDIR)/../.build-emulated
+emulated_library:
+	@mkdir -p "$(emulated)"
+	$(CC) $(our_cflags) $(CFLAGS) -Werror -fPIC -shared -pthread -o "$(emulated)/libemulation.so" \
+	    $(tests)/emulation/kqueue.c
+	@$(MAKE) -s -C .. library build=.build-emulated SWIFTFLAGS='-Xcc -DSELECTORS_EMULATED' \
+	    LDFLAGS='-L.build-emulated -Wl,--no-as-needed -lemulation'
+
+emulated: emulated_library
+	@$(MAKE) -s SELECTORS_LIBDIR="$(emulated)" BUILD=build-emulated \
+	    LDFLAGS='-L$(emulated) -lemulation' build-emulated/conformance
+	@sh $(tests)/emulation/run.sh build-emulated
 
 forks: $(BUILD)/stress
 	@$(bin)/stress --forks $(FORKS)

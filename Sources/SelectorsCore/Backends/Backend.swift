@@ -45,6 +45,7 @@ protocol Facility: ~Copyable {
 /// inlined. A backend lives in memory of its own, from `make` to ``close()``.
 enum Backend {
     case epoll(UnsafeMutablePointer<EpollBackend>)
+    case kqueue(UnsafeMutablePointer<KqueueBackend>)
     case poll(UnsafeMutablePointer<PollBackend>)
     case select(UnsafeMutablePointer<SelectBackend>)
     case plugin(UnsafeMutablePointer<PluginBackend>)
@@ -62,6 +63,7 @@ enum Backend {
     private func addByOther(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
         switch self {
         case .epoll(let backend): try backend.pointee.add(fd, mask: mask, token: token)
+        case .kqueue(let backend): try backend.present.pointee.add(fd, mask: mask, token: token)
         case .poll(let backend): try backend.pointee.add(fd, mask: mask, token: token)
         case .select(let backend): try backend.pointee.add(fd, mask: mask, token: token)
         case .plugin(let backend): try backend.pointee.add(fd, mask: mask, token: token)
@@ -73,6 +75,7 @@ enum Backend {
     func modify(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
         switch self {
         case .epoll(let backend): try backend.pointee.modify(fd, mask: mask, token: token)
+        case .kqueue(let backend): try backend.present.pointee.modify(fd, mask: mask, token: token)
         case .poll(let backend): backend.pointee.modify(fd, mask: mask, token: token)
         case .select(let backend): backend.pointee.modify(fd, mask: mask, token: token)
         case .plugin(let backend): try backend.pointee.modify(fd, mask: mask, token: token)
@@ -90,6 +93,7 @@ enum Backend {
     private func removeByOther(_ fd: Int32) throws(SystemError) {
         switch self {
         case .epoll(let backend): try backend.pointee.remove(fd)
+        case .kqueue(let backend): backend.present.pointee.remove(fd)
         case .poll(let backend): backend.pointee.remove(fd)
         case .select(let backend): backend.pointee.remove(fd)
         case .plugin(let backend): try backend.pointee.remove(fd)
@@ -101,6 +105,8 @@ enum Backend {
     func reset(afterFork: Bool, place: PlaceDescriptor) throws(SystemError) {
         switch self {
         case .epoll(let backend): try backend.pointee.reset(afterFork: afterFork, place: place)
+        case .kqueue(let backend):
+            try backend.present.pointee.reset(afterFork: afterFork, place: place)
         case .poll(let backend): backend.pointee.reset(afterFork: afterFork, place: place)
         case .select(let backend): backend.pointee.reset(afterFork: afterFork, place: place)
         case .plugin(let backend): try backend.pointee.reset(afterFork: afterFork, place: place)
@@ -116,6 +122,9 @@ enum Backend {
         switch self {
         case .epoll(let backend):
             try backend.pointee.wait(into: events, max: max, timeout: timeout, signals: signals)
+        case .kqueue(let backend):
+            try backend.present.pointee.wait(
+                into: events, max: max, timeout: timeout, signals: signals)
         case .poll(let backend):
             try backend.pointee.wait(into: events, max: max, timeout: timeout, signals: signals)
         case .select(let backend):
@@ -161,6 +170,7 @@ enum Backend {
     func fileno() throws(SystemError) -> Int32? {
         switch self {
         case .epoll(let backend): try backend.pointee.fileno()
+        case .kqueue(let backend): try backend.present.pointee.fileno()
         case .poll, .select: nil
         case .plugin(let backend): try backend.pointee.fileno()
         case .custom(let backend): try backend.pointee.fileno()
@@ -172,6 +182,7 @@ enum Backend {
     func pollable() -> Int32? {
         switch self {
         case .epoll(let backend): backend.pointee.epfd
+        case .kqueue(let backend): backend.present.pointee.kq
         case .poll, .select: nil
         case .plugin, .custom: (try? fileno()) ?? nil
         }
@@ -181,6 +192,7 @@ enum Backend {
     func closeAfterFork() {
         switch self {
         case .epoll(let backend): backend.pointee.closeAfterFork()
+        case .kqueue(let backend): backend.present.pointee.closeAfterFork()
         case .plugin(let backend): backend.pointee.closeAfterFork()
         case .poll, .select, .custom: break
         }
@@ -189,7 +201,7 @@ enum Backend {
     /// Whether a function of somebody else's may run in its calls.
     var isForeign: Bool {
         switch self {
-        case .epoll, .poll, .select: false
+        case .epoll, .kqueue, .poll, .select: false
         case .plugin, .custom: true
         }
     }
@@ -201,6 +213,9 @@ enum Backend {
         case .epoll(let backend):
             backend.pointee.close()
             backend.destroy()
+        case .kqueue(let backend):
+            backend.present.pointee.close()
+            backend.destroy()
         case .poll(let backend):
             backend.destroy()
         case .select(let backend):
@@ -211,6 +226,16 @@ enum Backend {
         case .custom(let backend):
             backend.pointee.close()
             backend.destroy()
+        }
+    }
+}
+
+extension UnsafeMutablePointer<KqueueBackend> {
+    /// The backend: where the system has no kqueue none is ever made, and its code is dropped.
+    var present: UnsafeMutablePointer<KqueueBackend> {
+        @inline(__always) get {
+            if platform_has_kqueue() == 0 { platform_unreachable() }
+            return self
         }
     }
 }

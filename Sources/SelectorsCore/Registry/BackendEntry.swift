@@ -3,7 +3,7 @@ import CSelectors
 
 /// How a backend of the registry is made.
 enum BackendMaker {
-    case epoll, poll, select
+    case epoll, kqueue, poll, select
     /// By the functions of a table that lives forever.
     case plugin(UnsafePointer<sel_backend_ops>)
     /// By a Swift program; the object lives forever.
@@ -14,6 +14,7 @@ enum BackendMaker {
     func makeBackend() throws(SystemError) -> Backend {
         switch self {
         case .epoll: try EpollBackend.make()
+        case .kqueue: try KqueueBackend.make()
         case .poll: try PollBackend.make()
         case .select: try SelectBackend.make()
         case .plugin(let ops): try PluginBackend.make(ops)
@@ -26,6 +27,7 @@ enum BackendMaker {
     var calls: (opening: StaticString, waiting: StaticString) {
         switch self {
         case .epoll: ("epoll_create1", "epoll_wait")
+        case .kqueue: ("kqueue", "kevent")
         case .poll: ("", "poll")
         case .select: ("", "pselect, select")
         case .plugin, .custom, .none: ("", "")

@@ -9,7 +9,13 @@ extension BackendRegistry {
                 "epoll", rank: 300,
                 capabilities: [.fileno, .concurrent, .edge, .exclusive, .oneShot, .readHangup],
                 .epoll)
-            try insertBuiltIn("kqueue", rank: 300, unavailableBecause: "this system has no kqueue")
+            if platform_has_kqueue() != 0 {
+                try insertBuiltIn(
+                    "kqueue", rank: 300, capabilities: [.fileno, .concurrent, .edge], .kqueue)
+            } else {
+                try insertBuiltIn(
+                    "kqueue", rank: 300, unavailableBecause: "this system has no kqueue")
+            }
             try insertBuiltIn(
                 "devpoll", rank: 250, unavailableBecause: "this system has no /dev/poll")
             try insertBuiltIn(

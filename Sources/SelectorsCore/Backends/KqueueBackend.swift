@@ -1,0 +1,247 @@
+import CSelectorsPlatform
+import Synchronization
+
+/// Waits with kqueue(2), of FreeBSD, NetBSD, OpenBSD and macOS.
+///
+/// What had to be decided, and where it comes from:
+/// - Reading and writing are two filters with a report each. They are merged here: the engine hears
+///   of a descriptor once (kevent(2) of each system: events are per `ident` and `filter`).
+/// - A full array may cut off the second filter. If the array was full, poll(2) completes each
+///   report that is level-triggered; the other filter of an edge comes next time.
+/// - `EV_EOF` does not tell an end from a reset or an error. poll(2) is asked for the cause
+///   (as libuv and mio look at the socket), also where a read is ready with no bytes.
+/// - Regular files are ready only before their end, directories and devices differ between systems,
+///   and macOS refuses ttys: all are refused with `EPERM`, and the engine polls them (libev's
+///   manual advises the same: kqueue for sockets and pipes alone).
+/// - Urgent data have a filter on macOS and OpenBSD only (`EVFILT_EXCEPT`): who asks for them is
+///   polled by the engine, on every system.
+/// - `EV_ADD` says `EPIPE` for a pipe without a reader on old systems (libevent and mio know of
+///   it): the engine polls it.
+/// - `EV_ADD` does not change `EV_CLEAR` of a filter that is there (FreeBSD: flags are those it was
+///   made with): a change deletes and adds.
+/// - `EINTR` comes after the changes were made (kevent(2) of FreeBSD and OpenBSD): it is no error
+///   of a change.
+/// - Filters vanish when the number is closed: nothing is left behind under another number, so that
+///   no failure to delete matters.
+/// - A kqueue is not inherited by fork(2), and its number is closed in the child or is of no use
+///   there: a new one is made; at once, under the same number, if that was given out.
+/// - `EVFILT_USER` is not needed: the engine's pipe wakes all backends alike.
+struct KqueueBackend: ~Copyable, Facility {
+    private(set) var kq: Int32
+    /// The number that the parent's kqueue had here, until there is one of the child's; -1: none.
+    private var former: Int32 = -1
+    /// What a kqueue looks like.
+    private let identity: platform_identity
+    private var isGivenOut = false
+    /// Memory for the reports of one wait, while none uses it: its first bytes tell for how many.
+    private let spare = Atomic<UnsafeMutableRawPointer?>(nil)
+
+    /// The most that one wait takes from the kernel.
+    private static let most: Int32 = 4096
+
+    static func make() throws(SystemError) -> Backend {
+        let kq = try check(platform_kqueue())
+        do throws(SystemError) {
+            return .kqueue(try .make(KqueueBackend(kq: kq)))
+        } catch {
+            _ = platform_close(kq)
+            throw error
+        }
+    }
+
+    private init(kq: Int32) {
+        self.kq = kq
+        identity = platform_identify(kq)
+    }
+
+    func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+        try check(platform_check_open(fd))
+        try check(platform_kqueue_refuses(fd))
+        if fd == kq { throw SystemError(ELOOP) }
+        if mask & PollMask.priority != 0 { throw SystemError(EPERM) }
+        do throws(SystemError) {
+            if mask & (PollMask.read | PollMask.readHangup) != 0 {
+                try insert(PLATFORM_FILTER_READ, fd, mask, token)
+            }
+            if mask & PollMask.write != 0 { try insert(PLATFORM_FILTER_WRITE, fd, mask, token) }
+        } catch {
+            remove(fd)
+            switch error.code {
+            case EPIPE, EINVAL, ENODEV, EOPNOTSUPP: throw SystemError(EPERM)
+            default: throw error
+            }
+        }
+    }
+
+    private func insert(
+        _ filter: Int, _ fd: Int32, _ mask: UInt32, _ token: UInt64
+    ) throws(SystemError) {
+        let isEdge = mask & PollMask.edge != 0
+        let how = isEdge ? PLATFORM_KEVENT_ADD_EDGE : PLATFORM_KEVENT_ADD
+        try check(platform_kevent_change(kq, fd, Int32(filter), Int32(how), token))
+    }
+
+    func modify(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
+        remove(fd)
+        try add(fd, mask: mask, token: token)
+    }
+
+    func remove(_ fd: Int32) {
+        let how = Int32(PLATFORM_KEVENT_DELETE)
+        _ = platform_kevent_change(kq, fd, Int32(PLATFORM_FILTER_READ), how, 0)
+        _ = platform_kevent_change(kq, fd, Int32(PLATFORM_FILTER_WRITE), how, 0)
+    }
+
+    mutating func reset(afterFork: Bool, place: PlaceDescriptor) throws(SystemError) {
+        // A plug-in that was made before 1.1.0 does not pass on what is to be done at once.
+        if afterFork && former < 0 && !isGivenOut { closeAfterFork() }
+        let fresh = try check(platform_kqueue())
+        if isOurs(kq) {
+            let result = platform_replace(fresh, kq)
+            _ = platform_close(fresh)
+            try check(result)
+        } else {
+            kq = try place(fresh, former)
+            former = -1
+        }
+    }
+
+    /// Whether a number names a kqueue of this process: to ask it for nothing changes nothing.
+    private func isOurs(_ fd: Int32) -> Bool {
+        fd >= 0 && platform_is_kqueue(fd) != 0
+    }
+
+    func wait(
+        into events: UnsafeMutablePointer<BackendEvent>, max: Int32, timeout: Int64,
+        signals: UnsafePointer<sigset_t>?
+    ) throws(SystemError) -> Int32 {
+        var time = Timeout.timespec(Swift.max(timeout, 0))
+        if let signals {
+            let ready = withUnsafePointer(to: &time) {
+                platform_kqueue_pselect(kq, timeout < 0 ? nil : $0, signals)
+            }
+            if try check(ready) == 0 { return 0 }
+            time = Timeout.timespec(0)
+        }
+        let isForever = timeout < 0 && signals == nil
+        let room = min(max, KqueueBackend.most)
+        let memory = try takeMemory(Int(room))
+        defer { putBack(memory) }
+        let reports = memory + KqueueBackend.header
+        let count = withUnsafePointer(to: &time) {
+            platform_kevent_wait(kq, reports, room, isForever ? nil : $0)
+        }
+        let result =
+            count <= 0
+            ? count
+            : merge(
+                reports.assumingMemoryBound(to: platform_filter_report.self), count,
+                isFull: count == room, into: events)
+        // Somebody has closed the kqueue, and the number names another file.
+        return try check(result == -EINVAL && !isOurs(kq) ? -EBADF : result)
+    }
+
+    private static let header = 16
+
+    /// Gives memory for so many reports: that of the wait before, if it is large enough.
+    private func takeMemory(_ room: Int) throws(SystemError) -> UnsafeMutableRawPointer {
+        if let memory = spare.exchange(nil, ordering: .acquiringAndReleasing) {
+            if memory.load(as: Int.self) >= room { return memory }
+            free(memory)
+        }
+        // Beside each event, two places in the table of merge.
+        let size = platform_kevent_size() + 4 * MemoryLayout<UInt16>.stride
+        guard let memory = platform_calloc(1, KqueueBackend.header + room * size) else {
+            throw SystemError(ENOMEM)
+        }
+        memory.storeBytes(of: room, as: Int.self)
+        return memory
+    }
+
+    private func putBack(_ memory: UnsafeMutableRawPointer) {
+        // Another wait may have put back its own.
+        if let other = spare.exchange(memory, ordering: .acquiringAndReleasing) { free(other) }
+    }
+
+    /// Makes one report for each descriptor: a table, behind the events, finds its first.
+    private func merge(
+        _ reports: UnsafeMutablePointer<platform_filter_report>, _ count: Int32, isFull: Bool,
+        into events: UnsafeMutablePointer<BackendEvent>
+    ) -> Int32 {
+        var size = 2
+        while size < 2 * Int(count) { size *= 2 }
+        let table = (UnsafeMutableRawPointer(reports) + Int(count) * platform_kevent_size())
+            .assumingMemoryBound(to: UInt16.self)
+        table.update(repeating: 0, count: size)
+        var found = 0
+        for i in 0..<Int(count) {
+            let report = reports[i]
+            var place = Int(report.fd) & (size - 1)
+            // A report of before a change has another token.
+            while table[place] != 0 {
+                let first = reports[Int(table[place]) - 1]
+                if first.fd == report.fd && first.token == report.token { break }
+                place = (place + 1) & (size - 1)
+            }
+            if table[place] != 0 {
+                reports[Int(table[place]) - 1].mask |= report.mask
+                reports[Int(table[place]) - 1].closer |= report.closer
+            } else {
+                reports[found] = report
+                found += 1
+                table[place] = UInt16(found)
+            }
+        }
+        for i in 0..<found {
+            var mask = reports[i].mask
+            let report = reports[i]
+            if report.closer != 0 || isFull && report.edge == 0 {
+                let isWatched =
+                    isFull && mask & PollMask.read == 0
+                    && platform_kevent_is_watched(kq, report.fd, report.token) != 0
+                mask |= lookCloser(report.fd, isReadCutOff: isWatched)
+            }
+            events[i] = BackendEvent(mask: mask, token: reports[i].token)
+        }
+        return Int32(found)
+    }
+
+    /// What poll(2) says of a descriptor; the peer's end only where reading is watched, but was not
+    /// reported.
+    private func lookCloser(_ fd: Int32, isReadCutOff: Bool) -> UInt32 {
+        var wanted = PollMask.read | PollMask.write
+        if isReadCutOff { wanted |= PollMask.readHangup }
+        var look = pollfd(fd: fd, events: PollMask.toAsk(wanted), revents: 0)
+        guard platform_poll(&look, 1, 0) == 1 else { return 0 }
+        let mask = UInt32(UInt16(bitPattern: look.revents))
+        // Closed since: its filters are gone.
+        return mask & PollMask.invalid != 0 ? 0 : mask
+    }
+
+    mutating func fileno() throws(SystemError) -> Int32? {
+        isGivenOut = true
+        return kq
+    }
+
+    mutating func closeAfterFork() {
+        let number = kq
+        // It may be open, and no kqueue of this process.
+        let isOpen = number >= 0 && platform_is_same(number, identity) != 0
+        if isOpen { _ = platform_close(number) }
+        if number >= 0 { (former, kq) = (number, -1) }
+        guard isGivenOut, isOpen || platform_check_open(number) == -EBADF else { return }
+        let fresh = platform_kqueue()
+        if fresh == number {
+            kq = fresh
+        } else if fresh >= 0 {
+            if platform_replace(fresh, number) >= 0 { kq = number }
+            _ = platform_close(fresh)
+        }
+        if kq >= 0 { former = -1 }
+    }
+
+    func close() {
+        if isOurs(kq) { _ = platform_close(kq) }
+        if let memory = spare.exchange(nil, ordering: .acquiringAndReleasing) { free(memory) }
+    }
+}
