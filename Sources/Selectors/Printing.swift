@@ -131,7 +131,8 @@ extension SelectorError: CustomStringConvertible {
         case ENFILE: "raise /proc/sys/fs/file-max, or close files"
         case ENOSPC: "raise /proc/sys/fs/epoll/max_user_watches, or unregister descriptors"
         case EINVAL: "RLIMIT_NOFILE is lower than the number of registered descriptors"
-        case EDEADLK: "the call came from the selector's own backend, or run() from the executor's own job"
+        case EDEADLK:
+            "the call came from the selector's own backend, or run() from the executor's own job"
         case EPROTO: "the backend broke the rules of its interface"
         default: nil
         }

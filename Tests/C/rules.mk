@@ -148,7 +148,7 @@ emulated_library:
 
 emulated: emulated_library
 	@$(MAKE) -s SELECTORS_LIBDIR="$(emulated)" BUILD=build-emulated \
-	    LDFLAGS='-L$(emulated) -lemulation' build-emulated/conformance
+	    LDFLAGS='-L$(emulated) -lemulation' build-emulated/conformance build-emulated/stress
 	@sh $(tests)/emulation/run.sh build-emulated
 
 forks: $(BUILD)/stress

@@ -10,8 +10,9 @@ extension BackendRegistry {
                 capabilities: [.fileno, .concurrent, .edge, .exclusive, .oneShot, .readHangup],
                 .epoll)
             if platform_has_kqueue() != 0 {
+                // Not concurrent: that needs one-shots in the kernel, where each filter has its own.
                 try insertBuiltIn(
-                    "kqueue", rank: 300, capabilities: [.fileno, .concurrent, .edge], .kqueue)
+                    "kqueue", rank: 300, capabilities: [.fileno, .edge], .kqueue)
             } else {
                 try insertBuiltIn(
                     "kqueue", rank: 300, unavailableBecause: "this system has no kqueue")

@@ -58,7 +58,8 @@ package enum Explanation {
             ": events has no readiness bit, unknown bits, or bits that exclude one another"
         case ENOTSUP: ": the backend does not support all of events, see sel_capabilities()"
         case EBADF: " is not open, or was opened with O_PATH, or the selector's own was closed"
-        case EEXIST: " is registered already: sel_modify() it, or sel_unregister() a file closed before"
+        case EEXIST:
+            " is registered already: sel_modify() it, or sel_unregister() a file closed before"
         case ENOENT: " is not registered"
         case ELOOP:
             " is the selector's own, or a selector's that watches it, or too many watch one another"

@@ -17,7 +17,7 @@
  */
 static bool sees_beside_closed(sel_selector *selector, int closed, uint32_t events, int ready) {
     sel_event got[8];
-    if (!test.is_plugin && test.capabilities & SEL_CAN_CONCURRENT)
+    if (!test.is_plugin && test.capabilities & SEL_CAN_FILENO)
         return sees(selector, ready, SEL_READ, 0);
     if (!test.is_plugin || sel_select(selector, got, 8, ENOUGH) == 2)
         return sees_invalid_beside(selector, closed, events, ready);

@@ -141,7 +141,7 @@ static void file_is_ready_below_any_limit(sel_selector *selector) {
     CHECK(drop(closed) && set_limit(0));
     for (int i = 0; i < 2; i++) {
         result = sel_select(selector, events, 8, ENOUGH);
-        if (result == -EINVAL && !(test.capabilities & SEL_CAN_CONCURRENT)) {
+        if (result == -EINVAL && !(test.capabilities & SEL_CAN_FILENO)) {
             CHECK(strstr(sel_last_error(), "RLIMIT_NOFILE") != NULL);
             continue;
         }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the conformance program over the emulated facilities, with what differs between systems in both positions.
 #
-#     sh run.sh FOLDER        with the program conformance in FOLDER
+#     sh run.sh FOLDER        with the programs conformance and stress in FOLDER
 folder=$1
 status=0
 
@@ -21,5 +21,6 @@ attempt() {
 
 for traits in "" "open-in-child" "epipe eintr"; do
     attempt "$traits" "$folder/conformance" kqueue
+    attempt "$traits" "$folder/stress" --seconds 2 kqueue
 done
 exit $status
