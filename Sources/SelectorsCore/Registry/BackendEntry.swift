@@ -43,7 +43,7 @@ final class CustomMaker: Sendable {
     }
 }
 
-/// One entry of the registry. It is never freed.
+/// One entry of the registry, never freed.
 struct BackendEntry {
     struct State: ~Copyable {
         /// Never freed.

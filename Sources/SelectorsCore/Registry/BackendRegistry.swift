@@ -21,7 +21,7 @@ package struct BackendRegistry {
         var hasLoadedPlugins = false
         /// The nesting depth of backends that open one another.
         var opening = 0
-        /// The library whose `sel_plugin` is running. It may load other libraries, or itself.
+        /// The library whose `sel_plugin` is running; it may load other libraries, or itself.
         var asked: UnsafePointer<Asked>?
 
         init(gate: Gate) {
@@ -29,8 +29,7 @@ package struct BackendRegistry {
         }
     }
 
-    /// A library whose `sel_plugin` is running, and the one that loaded it. It is on its caller's
-    /// stack.
+    /// A library whose `sel_plugin` is running, and the one that loaded it; on its caller's stack.
     struct Asked {
         let handle: UnsafeMutableRawPointer
         let before: UnsafePointer<Asked>?
@@ -58,7 +57,7 @@ package struct BackendRegistry {
         }
     }
 
-    /// Calls a closure with the lock held. The lock is recursive.
+    /// Calls a closure with the lock held; the lock is recursive.
     func withLock<Result, Failure: Error>(
         _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
@@ -91,7 +90,7 @@ package struct BackendRegistry {
         }
     }
 
-    /// Adds a backend of any kind. The lock must be held.
+    /// Adds a backend of any kind; the lock must be held.
     @discardableResult
     func add(
         _ name: UnsafePointer<CChar>, rank: Int32, capabilities: BackendCapabilities,
@@ -124,7 +123,7 @@ package struct BackendRegistry {
         }
     }
 
-    /// Inserts a new backend at its rank. The name must be valid and is never freed.
+    /// Inserts a new backend at its rank; the name must be valid and is never freed.
     @discardableResult
     func insert(
         _ name: UnsafePointer<CChar>, rank: Int32, capabilities: BackendCapabilities,
@@ -136,11 +135,12 @@ package struct BackendRegistry {
         return entry
     }
 
-    /// The maximum number of entries for rejected plug-ins. Their texts are never freed, and a
-    /// program may retry forever.
+    /// The maximum number of entries for rejected plug-ins.
+    ///
+    /// Their texts are never freed, and a program may retry forever.
     private static let mostRejections = 64
 
-    /// Lists a plug-in that could not be added, with the reason, up to the maximum number.
+    /// Lists a plug-in that could not be added, with the reason, unless the list is full.
     func addRefused(_ path: UnsafePointer<CChar>, because reason: UnsafePointer<CChar>) {
         let old = first { $0.isRejected(path) }
         if let words = old?.reason, strcmp(words, reason) == 0 { return }
@@ -160,7 +160,7 @@ package struct BackendRegistry {
         insert(entry)
     }
 
-    /// Removes a rejected plug-in from the list. Its texts may be in use, so they are not freed.
+    /// Removes a rejected plug-in from the list, but keeps its texts, which may be in use.
     func removeRefused(_ path: UnsafePointer<CChar>) {
         var place: BackendEntry?
         var next = state.pointee.best

@@ -1,12 +1,13 @@
 import CSelectorsPlatform
 
-/// Tells ThreadSanitizer, in a program that has it, how this library orders threads: what came before
-/// a call that registers, modifies, unregisters or wakes came before what follows a wait.
+/// Tells ThreadSanitizer how this library orders threads.
 ///
-/// It cannot see it by itself where the library is not built with it.
+/// What happens before a call that registers, modifies, unregisters or wakes happens before what
+/// follows a wait. ThreadSanitizer cannot see this if the library was not built with it.
 package enum ThreadOrder {
-    /// Whether there is somebody to tell: found out when the library is loaded, so that a call looks at
-    /// nothing but a variable.
+    /// Whether the program contains ThreadSanitizer.
+    ///
+    /// Determined when the library is loaded, so that a call only reads a variable.
     nonisolated(unsafe) package private(set) static var isTold = false
 
     static func find() {
