@@ -1,7 +1,7 @@
 /// The events for which a file object is watched, with delivery modes, or for which it is ready.
 ///
-/// The C names are `SEL_READ`, `SEL_WRITE`, `SEL_PRIORITY`, `SEL_READ_HANGUP`, `SEL_EDGE`, `SEL_ONESHOT`
-/// and `SEL_EXCLUSIVE`.
+/// The C names are `SEL_READ`, `SEL_WRITE`, `SEL_PRIORITY`, `SEL_READ_HANGUP`, `SEL_EDGE`,
+/// `SEL_ONESHOT` and `SEL_EXCLUSIVE`.
 public struct EventMask: OptionSet, Hashable, Sendable {
     /// The bits, as the C header has them.
     public let rawValue: UInt32
@@ -33,8 +33,8 @@ public struct EventMask: OptionSet, Hashable, Sendable {
     /// One-shot delivery, on every backend: the file is reported once, then not until `modify`
     /// re-arms it, even with the same events.
     ///
-    /// The file stays registered. With one-shot delivery only one of several threads gets each
-    /// event.
+    /// The file stays registered. Until it is re-armed, the thread that got the event has the file
+    /// for itself.
     public static let oneShot = EventMask(rawValue: 0x20)
     /// Exclusive wake-ups, if the backend has `BackendCapabilities.exclusive`: if several
     /// selectors watch a file, the kernel wakes one or more of the blocked ones, but not all.
