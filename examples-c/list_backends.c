@@ -1,5 +1,5 @@
 /*
- * Shows which backends the library has, what each can do, and which one it would take here.
+ * Lists the backends of the library, what each can do, and which one is the default here.
  *
  *     list_backends
  *     SELECTORS_BACKEND=poll list_backends
@@ -23,7 +23,7 @@ static const char *abilities(uint32_t capabilities, char text[64]) {
 }
 
 int main(void) {
-    /* Asked for no entries it tells how many there are. */
+    /* With room for no entry it returns the number of backends. */
     int count = sel_backends(NULL, 0);
     sel_backend_info *infos = count > 0 ? calloc((size_t)count, sizeof *infos) : NULL;
     if (infos == NULL || sel_backends(infos, count) != count) {
