@@ -1,15 +1,17 @@
 /*
- * Runs the contestants of the benchmark against each other, and prints and stores what they took.
+ * Runs the contestants of the benchmark against each other; prints and stores the results.
  *
  *     driver quick|full|pool|async-quick|async CSV 'NAME: COMMAND' ...
  *
- * All of them are started for each workload, set it up and then run it in turns, round by round:
- * what else the machine does then falls on all alike. That is done several times, since which memory
- * a process is given also makes a difference. A figure is the median of all rounds; a ratio is the
- * median of the ratios in each round. "raw X" is the floor of those whose names end in X, the first
- * contestant of all others, and of those whose floor cannot do it. "-" is what a contestant cannot do;
- * one that can do nothing of a table has no row there. With "pool", only pools of threads are
- * measured, and longer; with "async", the echo servers of async/.
+ * For each workload all contestants are started, set it up, and run it in turns, round by round. So
+ * other load on the machine affects all of them equally. This is repeated with new processes,
+ * because the memory layout of a process also affects its speed. A figure is the median of all
+ * rounds; a ratio is the median of the ratios of each round.
+ *
+ * The baseline of a contestant whose name ends in X is "raw X". If there is none, or it does not
+ * support the workload, the baseline is the first contestant. "-" marks an unsupported workload; a
+ * contestant that supports no workload of a table has no row there. "pool" measures only thread
+ * pools, for a longer time; "async" measures the echo servers of async/.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

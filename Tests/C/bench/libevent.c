@@ -1,5 +1,5 @@
 /*
- * libevent on epoll: a persistent event for each descriptor and direction.
+ * libevent on epoll: one persistent event per descriptor and direction.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * arguments.c - proves that wrong arguments are refused and change nothing.
+ * arguments.c - proves that invalid arguments are rejected and change nothing.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,6 +1,6 @@
 /*
- * closed.c - proves what becomes of a descriptor that is closed while it is registered, of its
- * number, and of its file, which may live on in a duplicate.
+ * closed.c - proves what happens if a registered descriptor is closed: to its registration, to its
+ * number when it is reused, and to its file, which a duplicate may keep open.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

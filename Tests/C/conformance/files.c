@@ -1,5 +1,5 @@
 /*
- * files.c - proves what regular files, directories and other strange files do.
+ * files.c - proves the behaviour of regular files, directories and other special files.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

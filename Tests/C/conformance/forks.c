@@ -1,8 +1,8 @@
 /*
- * forks.c - proves what a fork's child may do, whatever the parent's threads are doing, and that the
- * parent does not notice.
+ * forks.c - proves what the child of a fork may do, whatever the parent's threads are doing, and
+ * that this does not affect the parent.
  *
- * What may hang is proved in a child, so that it fails instead.
+ * A test that may hang runs in a child, so that it fails instead.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * hangup.c - proves that hang-ups and errors are told, and alike by each backend.
+ * hangup.c - proves that every backend reports hang-ups and errors, in the same way.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

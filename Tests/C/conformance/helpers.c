@@ -1,5 +1,5 @@
 /*
- * helpers.c - makes descriptors of each kind, and looks at what a selector sees.
+ * helpers.c - creates descriptors of each kind, and inspects a selector.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * library.c - proves what concerns no descriptor: version, errors, and which backend is opened.
+ * library.c - proves the calls without a descriptor: version, errors, and the choice of backend.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

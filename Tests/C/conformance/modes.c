@@ -1,5 +1,5 @@
 /*
- * modes.c - proves the delivery modes, and that urgent data are told.
+ * modes.c - proves the delivery modes, and that urgent data are reported.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

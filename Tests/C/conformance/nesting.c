@@ -1,5 +1,5 @@
 /*
- * nesting.c - proves that several selectors live side by side, and one inside another.
+ * nesting.c - proves that several selectors can coexist, and that one can watch another.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

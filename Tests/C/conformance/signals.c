@@ -1,5 +1,5 @@
 /*
- * signals.c - proves what signals do to a wait, and that they can be let in with it.
+ * signals.c - proves how signals affect a wait, and that sel_pselect() unblocks them atomically.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,6 +1,6 @@
 /*
- * threads.c - proves that one thread's change or wake-up ends another's wait, what several waiting
- * threads get, and that no thread starves or is cancelled within a call.
+ * threads.c - proves that a change or a wake-up by one thread affects the wait of another, what
+ * several waiting threads receive, and that no thread starves or is cancelled within a call.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

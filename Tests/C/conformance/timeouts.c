@@ -1,5 +1,5 @@
 /*
- * timeouts.c - proves how long a wait takes.
+ * timeouts.c - proves the duration of waits.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

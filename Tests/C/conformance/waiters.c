@@ -1,5 +1,5 @@
 /*
- * waiters.c - threads that wait, and children that prove something.
+ * waiters.c - starts threads that wait, and runs tests in children.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,9 +1,9 @@
 /*
- * calls.c - stands between the facts and the library, as the caller who tries again.
+ * calls.c - wraps the library's functions for the tests, and repeats a call that fails.
  *
- * A call that fails has changed nothing. So who is told of an injected error calls again, as if
- * nothing had been, and each fact has to hold all the same. An error that is not told at all must
- * not show either. What a function returns has to be what the header says that it may.
+ * A failed call has changed nothing. So the wrapper repeats a call that returns an injected error,
+ * and the test must still pass. A fault that no call returns must have no effect. A returned error
+ * must be one that the header documents for the function.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * imports.c - proves that nothing which the library calls is left out here.
+ * imports.c - proves that faults are injected into every function that the library imports.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

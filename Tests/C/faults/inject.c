@@ -1,9 +1,9 @@
 /*
- * inject.c - stands between the library and libc, and makes calls fail as planned.
+ * inject.c - interposes functions of libc, and makes the library's calls fail as planned.
  *
- * A program's functions come before those of libc, so libselectors.so calls the ones here. Each
- * passes on what the program itself asks for, which is told by the return address. They are called
- * before any constructor of the program's, too: when the library is loaded.
+ * The program's symbols take precedence over those of libc, so libselectors.so calls the functions
+ * here. Each passes on the calls of the program itself, which it recognises by the return address.
+ * The library calls them before any constructor of the program runs: when it is loaded.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

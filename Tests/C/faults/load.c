@@ -1,8 +1,8 @@
 /*
- * load.c - proves that a library which could not be loaded in full says so, in each call.
+ * load.c - proves that every call fails if the library could not create its global state.
  *
- * It makes its global state when it is loaded, before the program has begun. So the program is run
- * again, with the fault in its environment.
+ * The library creates it when it is loaded, before the program starts. So the program runs itself
+ * again, with the fault in the environment.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

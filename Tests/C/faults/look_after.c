@@ -1,8 +1,8 @@
 /*
- * look_after.c - asks each selector that a test leaves open whether it still does what it should.
+ * look_after.c - checks that each selector which a test leaves open still works.
  *
- * The facts of a test do not ask everything. A descriptor that is in the map and not in the
- * kernel's set, say, may not have been waited for.
+ * The test itself does not check everything. For example, a descriptor may be in the map but not in
+ * the kernel's set, and the test does not wait for it.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,17 +1,17 @@
 /*
- * main.c - proves that the contract holds when the system fails: each fact of the conformance test
- * again, with a fault injected into one of the calls of libc that the library makes, one by one.
+ * main.c - proves that the contract holds when the system fails: runs each conformance test again,
+ * and injects a fault into one of the library's calls to libc, one by one.
  *
- *     faults                        all facts, on every backend that can be used here
+ *     faults                        all tests, on every backend that can be used here
  *     faults epoll                  those of one backend, or of the library ("library")
- *     faults epoll child calloc     those with this in their name, faults of this function
+ *     faults epoll child calloc     those with "child" in their name, with faults of calloc
  *
- * Each run is a process of its own, in which the library has not been used before. It fails if the
- * fact does (calls.c says how a caller takes an error), if a selector does not do what it should
- * afterwards (look_after.c), if it leaves more descriptors than it found or more memory than
- * without a fault, hangs or crashes. Of a fact that takes long, not every fault is tried. Facts that
- * make faults themselves come last, each once. The exit status is 0 if nothing has failed and, among
- * all facts, there was a call for each kind of fault.
+ * Each run is a separate process, in which the library has not been used before. It fails if the
+ * test fails (calls.c handles the injected errors), if a selector does not work afterwards
+ * (look_after.c), if it leaks a descriptor or leaves more memory allocated than without a fault,
+ * hangs or crashes. A slow test runs with a selection of faults only. Tests that inject faults
+ * themselves run last, once each. The exit status is 0 if nothing has failed and each kind of fault
+ * occurred at least once.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,7 +1,7 @@
 /*
- * memory.c - counts what the library has allocated and not freed.
+ * memory.c - counts the allocations that the library has not freed.
  *
- * It takes no lock: a fork's child may find it in the middle of anything.
+ * It takes no lock, because a fork may happen at any point of it.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

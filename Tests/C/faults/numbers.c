@@ -1,5 +1,5 @@
 /*
- * numbers.c - facts about the numbers of a selector's own descriptors, which hold with each fault.
+ * numbers.c - tests of a selector's own descriptor numbers, which must pass with each fault.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * plugins.c - facts about plug-ins, which hold with each fault like those of the conformance test.
+ * plugins.c - tests of plug-ins, which must pass with each fault, like the conformance tests.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,7 +1,7 @@
 /*
- * wakes.c - proves that a signal handler may call sel_wakeup(), whatever comes of it.
+ * wakes.c - proves that a signal handler may call sel_wakeup(), whether or not it fails.
  *
- * That it calls nothing but what is async-signal-safe is seen to in inject.c, at each call.
+ * inject.c checks at each call that sel_wakeup() calls only async-signal-safe functions.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

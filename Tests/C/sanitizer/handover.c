@@ -1,6 +1,6 @@
 /*
- * handover.c - a program as users write it, for the thread sanitizer, which must find nothing: what
- * one thread has written before it registers, modifies or wakes, another may read after its wait.
+ * handover.c - a typical program in which ThreadSanitizer must find no race: what one thread writes
+ * before it registers, modifies or wakes, another may read after its wait.
  *
  *     handover BACKEND
  *
