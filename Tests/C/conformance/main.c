@@ -33,7 +33,7 @@ static void run_facts(const char *group, const struct fact *const *themes) {
             run(group, fact);
 }
 
-/* Chooses the backend of the next tests; notes why it cannot be used. */
+/* Selects the backend of the next tests; prints why it cannot be used. */
 static bool choose(const char *name) {
     sel_backend_info infos[MOST_BACKENDS];
     sel_selector *selector;

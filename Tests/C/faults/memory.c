@@ -18,7 +18,7 @@ static _Atomic(void *) *place(const void *memory, int probe) {
     return &places[((uintptr_t)memory / 16 + (uintptr_t)probe) % PLACES];
 }
 
-/* Passes it on. One that finds no place is not counted. */
+/* Returns `memory`. If there is no free slot, it is not counted. */
 void *remember(void *memory) {
     for (int i = 0; memory != NULL && i < PROBES; i++) {
         void *nothing = NULL;

@@ -23,7 +23,7 @@ static void handler(int number) {
     result_of_handler = sel_wakeup(woken);
 }
 
-/* In a handler: the result of sel_wakeup(), which leaves errno and the last words alone. */
+/* In a handler: the result of sel_wakeup(), which preserves errno and the last message. */
 static int wake_in_handler(sel_selector *selector) {
     char words[256];
     snprintf(words, sizeof words, "%s", sel_last_error());
