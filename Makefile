@@ -74,7 +74,11 @@ library: $(build)/libselectors.so $(static)
 
 # Embedded Swift puts the whole library into one object. Of the sections that go, one is a hash that
 # knows the folder; the other is an index that older gdb (13) reads wrong, and then finds no lines.
+# SwiftPM does not see that a header outside of its targets has changed: each build is a new one.
 $(object): $(sources) Makefile $(packaging)/targets.mk
+	@command -v $(firstword $(SWIFT)) >/dev/null || \
+	    { echo "there is no $(firstword $(SWIFT)): Swift 6.3 or later is needed" >&2; exit 1; }
+	rm -rf $(build)/swift
 	SELECTORS_EMBEDDED=1 $(SWIFT) build --scratch-path $(build)/swift -c release \
 	    --target SelectorsC $(our_swiftflags) $(cross_swiftflags) $(SWIFTFLAGS)
 	$(OBJCOPY) --remove-section=.swift_modhash --remove-section=.debug_names \

@@ -1,13 +1,13 @@
 /*
- * Chat: what comes from standard input goes to all peers, what comes from a peer to standard output
- * and to the other peers.
+ * Chat: sends standard input to all peers, and what a peer sends to standard output and to the
+ * other peers.
  *
- *     chat listen PORT    waits for peers on 127.0.0.1; port 0 is any free one
- *     chat HOST PORT      joins one that listens; the host is a number
+ *     chat listen PORT    accepts peers on 127.0.0.1; port 0 is any free port
+ *     chat HOST PORT      connects to a listening chat; HOST is an IP address
  *
  * Standard input may be a terminal, a pipe or a file: a regular file is always ready, on every
- * backend. At its end nothing more is said, not even what others say, and the program ends when the
- * last peer has gone.
+ * backend. At its end the program sends nothing more, forwards nothing more, and exits when the
+ * last peer has disconnected.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,9 +26,9 @@ enum { MOST_PEERS = 64, MOST_PENDING = 1 << 16, PAUSE_NS = 100 * 1000000 };
 struct peer {
     int fd;
     uint32_t watched;  /* 0: not registered */
-    int has_ended;     /* it will say no more, but goes on to listen */
-    int is_told;       /* that we will say no more */
-    struct peer *next; /* among those that are gone */
+    int has_ended;     /* it sends no more, but still receives */
+    int is_told;       /* our side is shut down */
+    struct peer *next; /* in the list of dropped peers */
     size_t pending;
     char buffer[MOST_PENDING];
 };
@@ -36,9 +36,9 @@ struct peer {
 static sel_selector *selector;
 static struct peer *peers[MOST_PEERS];
 static int count;
-static struct peer *gone; /* to be freed after the events that may still point to them */
+static struct peer *gone; /* freed after the events that may point to them */
 static int is_silent;     /* standard input has ended */
-static int is_paused;     /* the listener is set aside */
+static int is_paused;     /* the listener is unregistered */
 
 static void die(const char *what, const char *why) {
     fprintf(stderr, "chat: %s: %s\n", what, why);
@@ -46,8 +46,8 @@ static void die(const char *what, const char *why) {
 }
 
 /*
- * Parts with a peer, whoever is being served just now. An event for it may still be to come in the
- * array that is being worked through: so it is marked, and freed after the array.
+ * Drops a peer. The current array of events may still contain an event for it: so it is only marked
+ * here, and freed after the array.
  */
 static void drop(struct peer *peer) {
     for (int i = 0; i < count; i++) {
@@ -72,7 +72,7 @@ static void free_gone(void) {
     }
 }
 
-/* Watches a peer, or not, for a selector watches for something or not at all. */
+/* Sets a peer's events; with 0 it is unregistered, because a selector accepts no empty mask. */
 static int watch(struct peer *peer, uint32_t wanted) {
     int result = 0;
     if (wanted == 0 && peer->watched != 0)
@@ -86,7 +86,7 @@ static int watch(struct peer *peer, uint32_t wanted) {
     return result == 0;
 }
 
-/* Sends what can be sent now, and waits for SEL_WRITE with the rest. Returns 0 if the peer is gone. */
+/* Sends as much as possible; waits for SEL_WRITE for the rest. Returns 0 if the peer is gone. */
 static int flush(struct peer *peer) {
     while (peer->pending > 0) {
         ssize_t sent = send(peer->fd, peer->buffer, peer->pending, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -108,7 +108,7 @@ static int flush(struct peer *peer) {
     return watch(peer, (peer->has_ended ? 0 : SEL_READ) | (peer->pending > 0 ? SEL_WRITE : 0));
 }
 
-/* Says something to all peers but one. A peer that does not listen for long is dropped. */
+/* Sends text to all peers but one. Drops a peer that has not received for a long time. */
 static void say(const char *text, size_t length, const struct peer *but) {
     for (int i = count - 1; i >= 0; i--) {
         struct peer *peer = peers[i];
@@ -142,7 +142,7 @@ static void adopt(int fd) {
         drop(peer);
 }
 
-/* Accepts a peer, or sets the listener aside: with no descriptor left it would be ready for ever. */
+/* Accepts a peer. With no descriptor left, unregisters the listener, which would stay ready. */
 static void accept_one(int listener) {
     int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
     if (fd >= 0) {
@@ -224,7 +224,7 @@ int main(int argc, char **argv) {
         adopt(fd);
     }
 
-    /* Who listens keeps what is said until somebody is there to hear it. */
+    /* Standard input is not read before the first peer has connected. */
     int has_input = 0;
     while (!(was_there && count == 0 && (is_silent || !listens))) {
         was_there |= count > 0;
@@ -237,7 +237,7 @@ int main(int argc, char **argv) {
         int ready = sel_select(selector, events, 64, is_paused ? PAUSE_NS : SEL_FOREVER);
         if (ready < 0)
             die("sel_select", sel_last_error());
-        if (is_paused) /* somebody may have gone, or the pause is over: try again */
+        if (is_paused) /* a peer may have disconnected, or the pause is over: try again */
             is_paused = sel_register(selector, fd, SEL_READ, NULL) < 0;
         for (int i = 0; i < ready; i++) {
             serve(&events[i], fd);

@@ -1,10 +1,10 @@
 /*
- * A load for echo_server: many connections at once, every byte of every reply checked.
+ * A load generator for echo_server: many connections at once; checks every byte of every reply.
  *
  *     echo_client HOST PORT CONNECTIONS MESSAGES [SIZE]
  *
- * Each connection sends its messages one after another, each answered before the next is sent.
- * Exits with 1 if anything came back wrong, ended early, or if nothing moved for 10 seconds.
+ * Each connection sends its messages one after another, and waits for each reply. The exit status
+ * is 1 if a reply is wrong, a connection ends early, or nothing happens for 10 seconds.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,7 +25,7 @@ struct connection {
     int fd;
     int connected;
     unsigned long number;  /* of this connection, from 0 */
-    unsigned long message; /* number of the one under way, from 0 */
+    unsigned long message; /* number of the current message, from 0 */
     size_t sent, received; /* bytes of it */
     unsigned char *text;   /* its contents, `size` bytes */
 };
@@ -39,7 +39,7 @@ static void die(const char *what, const char *why) {
     exit(1);
 }
 
-/* Fills in what nobody else sends: the bytes depend on connection, message and position. */
+/* Fills in unique contents: the bytes depend on connection, message and position. */
 static void compose(struct connection *c) {
     uint32_t seed = (uint32_t)(c->number * 2654435761u + c->message * 40503u + 1);
     for (size_t i = 0; i < size; i++) {
@@ -49,7 +49,7 @@ static void compose(struct connection *c) {
     c->sent = c->received = 0;
 }
 
-/* Frees a connection. One that was never registered may be unregistered: that is just refused. */
+/* Frees a connection. Unregistering one that was never registered is a harmless error. */
 static void finish(struct connection *c) {
     sel_unregister(selector, c->fd, NULL);
     close(c->fd);
@@ -57,7 +57,7 @@ static void finish(struct connection *c) {
     free(c);
 }
 
-/* Gives a connection up. One line is enough to tell what is wrong; the others are counted. */
+/* Drops a failed connection. Reports the first failure; the others are only counted. */
 static void give_up(struct connection *c, const char *why) {
     if (errors++ == 0)
         fprintf(stderr, "echo_client: connection %lu, message %lu: %s\n", c->number, c->message,
@@ -65,7 +65,7 @@ static void give_up(struct connection *c, const char *why) {
     finish(c);
 }
 
-/* Starts a connection; it becomes writable once it is made or has failed. */
+/* Starts a connection; it becomes writable when it is established or has failed. */
 static void start(const struct addrinfo *address, unsigned long number) {
     struct connection *c = calloc(1, sizeof *c);
     if (c == NULL || (c->text = malloc(size)) == NULL)
@@ -81,7 +81,7 @@ static void start(const struct addrinfo *address, unsigned long number) {
         die("sel_register", sel_last_error());
 }
 
-/* Sends what it can, and returns NULL, or why this connection is over. */
+/* Sends as much as possible. Returns NULL, or why the connection has failed. */
 static const char *send_some(struct connection *c) {
     while (c->sent < size) {
         ssize_t count = send(c->fd, c->text + c->sent, size - c->sent, MSG_NOSIGNAL);
@@ -95,7 +95,7 @@ static const char *send_some(struct connection *c) {
     return NULL;
 }
 
-/* Reads once and compares. Returns NULL, or why this connection is over. */
+/* Reads once and compares. Returns NULL, or why the connection has failed. */
 static const char *receive_some(struct connection *c) {
     static unsigned char reply[65536];
     ssize_t count = recv(c->fd, reply, sizeof reply, 0);
@@ -111,7 +111,7 @@ static const char *receive_some(struct connection *c) {
     return NULL;
 }
 
-/* Moves one connection on: connect, send, receive, next message. */
+/* Advances one connection: connect, send, receive, next message. */
 static void serve(struct connection *c, uint32_t events) {
     const char *failure = NULL;
     if (!c->connected) {
@@ -135,7 +135,7 @@ static void serve(struct connection *c, uint32_t events) {
     }
     if (failure == NULL)
         failure = send_some(c);
-    /* While it sends it must also read: the server takes no more than it can give back. */
+    /* It must also read while it sends: the server reads no more than it can echo. */
     uint32_t wanted = c->sent < size ? SEL_READ | SEL_WRITE : SEL_READ;
     if (failure == NULL && sel_modify(selector, c->fd, wanted, c) < 0)
         failure = sel_last_error();
@@ -149,7 +149,7 @@ static int64_t now(void) {
     return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
 }
 
-/* Reads a number from 1 to `most`, or gives 0. */
+/* Parses a number from 1 to `most`, or returns 0. */
 static unsigned long number(const char *text, unsigned long most) {
     char *end;
     unsigned long value = strtoul(text, &end, 10);

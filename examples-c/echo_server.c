@@ -1,7 +1,7 @@
 /*
- * A TCP echo server: one thread, many connections, and nothing ever blocks but the wait itself.
+ * A TCP echo server: one thread, many connections, and only sel_select() blocks.
  *
- *     echo_server [PORT]    on 127.0.0.1; port 0, the default, is any free one; ends on SIGTERM
+ *     echo_server [PORT]    on 127.0.0.1; port 0, the default, is any free port; ends on SIGTERM
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -19,7 +19,7 @@
 
 /*
  * A connection is either reading, with an empty buffer, or writing what it has read. While the
- * peer does not take its echo we read no more from it: that is all there is to back-pressure.
+ * peer does not receive its echo, the server reads no more from it: this is back-pressure.
  */
 struct connection {
     int fd;
@@ -36,7 +36,7 @@ static void die(const char *what, const char *why) {
     exit(1);
 }
 
-/* Unregisters first, then closes: after close the number may already be somebody else's. */
+/* Unregisters first, then closes: after close another file may have the same descriptor. */
 static void drop(struct connection *connection) {
     sel_unregister(selector, connection->fd, NULL);
     close(connection->fd);
@@ -59,8 +59,8 @@ static void adopt(int fd) {
 }
 
 /*
- * Accepts all that wait. Returns 0 if the system cannot give us another descriptor (EMFILE ...):
- * the listener would now be ready for ever and the loop would spin, so it has to pause.
+ * Accepts all pending connections. Returns 0 if no descriptor is left (EMFILE ...): the listener
+ * would then stay ready and the loop would spin, so it must pause.
  */
 static int accept_all(int listener) {
     for (;;) {
@@ -74,7 +74,7 @@ static int accept_all(int listener) {
     }
 }
 
-/* Reads once or writes once, whatever the connection is doing, and drops it when it is over. */
+/* Reads once or writes once, depending on the connection's state, and drops it at the end. */
 static void serve(struct connection *c) {
     if (c->start == c->end) {
         ssize_t count = recv(c->fd, c->buffer, sizeof c->buffer, 0);
@@ -87,7 +87,7 @@ static void serve(struct connection *c) {
         c->start = 0;
         c->end = (size_t)count;
     }
-    /* Most often the echo fits into the socket at once, and no wait for SEL_WRITE is needed. */
+    /* Usually the echo fits into the socket at once, and no wait for SEL_WRITE is needed. */
     ssize_t count = send(c->fd, c->buffer + c->start, c->end - c->start, MSG_NOSIGNAL);
     if (count >= 0)
         c->start += (size_t)count;
@@ -95,7 +95,7 @@ static void serve(struct connection *c) {
         drop(c);
         return;
     }
-    /* Asking for what is watched for already costs nothing, so there is no need to remember. */
+    /* sel_modify() without a change costs nothing, so the current events need not be stored. */
     if (sel_modify(selector, c->fd, c->start == c->end ? SEL_READ : SEL_WRITE, c) < 0)
         die("sel_modify", sel_last_error());
 }
@@ -111,7 +111,7 @@ static int listen_on(struct sockaddr_in *address) {
     return fd;
 }
 
-/* Blocks SIGINT and SIGTERM and gives a descriptor that becomes readable instead. */
+/* Blocks SIGINT and SIGTERM, and returns a descriptor that becomes readable instead. */
 static int watch_signals(void) {
     sigset_t set;
     sigemptyset(&set);
@@ -151,7 +151,7 @@ int main(int argc, char **argv) {
         int ready = sel_select(selector, events, 64, is_paused ? PAUSE_NS : SEL_FOREVER);
         if (ready < 0)
             die("sel_select", sel_last_error());
-        if (is_paused) /* somebody may have gone, or the pause is over: try again */
+        if (is_paused) /* a client may have disconnected, or the pause is over: try again */
             is_paused = sel_register(selector, listener, SEL_READ, NULL) < 0;
         for (int i = 0; i < ready; i++) {
             if (events[i].key.fd == signals)
@@ -165,7 +165,7 @@ int main(int argc, char **argv) {
         }
     }
 
-    /* The selector knows who is still here, so the server needs no list of its own. */
+    /* The selector knows all connections, so the server needs no list of its own. */
     sel_key keys[64];
     int count;
     while ((count = sel_get_map(selector, keys, 64)) > 0) {

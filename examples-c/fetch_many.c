@@ -3,8 +3,8 @@
  *
  *     fetch_many FOLDER URL ...    into FOLDER/0, FOLDER/1 ...
  *
- * libcurl says which sockets it waits for and when it wants to be called at the latest; the selector
- * waits. The exit status is 0 if all could be fetched.
+ * libcurl names the sockets that it waits for and the time of its next call; the selector waits.
+ * The exit status is 0 if all URLs were fetched.
  */
 #define _GNU_SOURCE
 #include <curl/curl.h>
@@ -29,7 +29,7 @@ static int64_t now(void) {
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-/* libcurl waits for something else on a socket. */
+/* Called by libcurl: the events to wait for on a socket have changed. */
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *known) {
     uint32_t events = (what & CURL_POLL_IN ? SEL_READ : 0) | (what & CURL_POLL_OUT ? SEL_WRITE : 0);
     int result;
@@ -41,13 +41,13 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void
     else
         result = sel_register(selector, fd, events, NULL);
     if (what != CURL_POLL_REMOVE && known == NULL)
-        curl_multi_assign(context, fd, &selector); /* any pointer: it is registered */
+        curl_multi_assign(context, fd, &selector); /* any pointer marks it as registered */
     if (result < 0)
         die("selector", sel_last_error());
     return 0;
 }
 
-/* libcurl wants to be called after a time, or (-1) no more. */
+/* Called by libcurl: sets the time of its next call; -1: none. */
 static int on_timer(CURLM *multi, long timeout_ms, void *context) {
     (void)multi, (void)context;
     deadline = timeout_ms < 0 ? -1 : now() + timeout_ms * INT64_C(1000000);
@@ -68,7 +68,7 @@ static void start(CURLM *multi, const char *folder, int number, const char *url)
     curl_multi_add_handle(multi, easy);
 }
 
-/* Ends what is finished. Returns how many have failed. */
+/* Closes the finished transfers. Returns how many have failed. */
 static int finish(CURLM *multi) {
     CURLMsg *message;
     int failed = 0, left;

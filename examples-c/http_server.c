@@ -1,10 +1,10 @@
 /*
  * Serves the files of a folder by HTTP/1.1: GET and HEAD, keep-alive, pipelining.
  *
- *     http_server FOLDER [PORT [THREADS]]    on 127.0.0.1; port 0, the default, is any free one
+ *     http_server FOLDER [PORT [THREADS]]    on 127.0.0.1; port 0, the default, is any free port
  *
- * Each thread has a selector and a listening socket of its own: the kernel spreads the connections
- * over the sockets (SO_REUSEPORT), so that the threads share nothing. Ends on SIGTERM.
+ * Each thread has its own selector and its own listening socket. The kernel distributes the
+ * connections among the sockets (SO_REUSEPORT), so that the threads share nothing. Ends on SIGTERM.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -33,16 +33,16 @@ struct worker {
     int listener;
 };
 
-/* A connection answers one request at a time; what comes after it waits in the buffer. */
+/* A connection answers one request at a time; later ones wait in the buffer. */
 struct connection {
     int fd;
-    size_t length; /* of what has come */
+    size_t length; /* of the received data */
     char request[8192];
-    size_t head_start, head_end; /* of the answer's head that is still to be sent */
+    size_t head_start, head_end; /* the unsent part of the response's head */
     char head[512];
-    int file; /* whose contents follow, or -1 */
+    int file; /* the file to send after the head, or -1 */
     off_t offset, size;
-    int is_last; /* the connection ends with this answer */
+    int is_last; /* the connection ends with this response */
 };
 
 static int folder;
@@ -85,12 +85,12 @@ static void answer(struct connection *c, const char *status, const char *type, o
     c->head_end = (size_t)length;
 }
 
-/* Answers with nothing but a status. */
+/* Sends a response without a body. */
 static void refuse(struct connection *c, const char *status) {
     answer(c, status, "text/plain", 0);
 }
 
-/* Whether a head has a line like this, for a name in lower case. */
+/* Whether a head contains a header field; `name` is in lower case. */
 static int has_line(const char *head, const char *name, const char *value) {
     const char *line = strcasestr(head, name);
     return line != NULL && line[-1] == '\n' &&
@@ -98,7 +98,7 @@ static int has_line(const char *head, const char *name, const char *value) {
                        strlen(value)) == 0;
 }
 
-/* Answers one whole head, which ends with a 0. */
+/* Answers one complete request head, which ends with a 0. */
 static void respond(struct connection *c, char *head) {
     char method[8], target[1024], version[16];
     struct stat info;
@@ -108,7 +108,7 @@ static void respond(struct connection *c, char *head) {
         refuse(c, "400 Bad Request");
         return;
     }
-    /* A body would have to be skipped: who sends one has to connect again. */
+    /* A body would have to be skipped: close the connection after this response instead. */
     c->is_last = strcmp(version, "HTTP/1.0") == 0 || has_line(head, "connection:", "close") ||
                  strcasestr(head, "\ncontent-length:") || strcasestr(head, "\ntransfer-encoding:");
     int is_head = strcmp(method, "HEAD") == 0;
@@ -120,7 +120,7 @@ static void respond(struct connection *c, char *head) {
     const char *path = target + strspn(target, "/");
     if (*path == '\0')
         path = "index.html";
-    /* No way out of the folder. */
+    /* Do not leave the folder. */
     if (strstr(target, "..") != NULL || strchr(target, '%') != NULL) {
         refuse(c, "404 Not Found");
         return;
@@ -143,7 +143,7 @@ static void respond(struct connection *c, char *head) {
     }
 }
 
-/* Sends what is left of an answer. Returns 1 when it is through, 0 when it has to wait, or -1. */
+/* Sends the rest of a response. Returns 1 at its end, 0 if it must wait, or -1. */
 static int send_answer(struct connection *c) {
     while (c->head_start < c->head_end) {
         ssize_t count = send(c->fd, c->head + c->head_start, c->head_end - c->head_start,
@@ -156,7 +156,7 @@ static int send_answer(struct connection *c) {
         ssize_t count = sendfile(c->fd, c->file, &c->offset, (size_t)(c->size - c->offset));
         if (count < 0)
             return errno == EAGAIN || errno == EINTR ? 0 : -1;
-        if (count == 0) /* the file has become shorter than we have said */
+        if (count == 0) /* the file is now shorter than the announced length */
             return -1;
     }
     if (c->file >= 0)
@@ -165,7 +165,7 @@ static int send_answer(struct connection *c) {
     return c->is_last ? -1 : 1;
 }
 
-/* Answers what can be answered. Returns 0 when the connection is over. */
+/* Answers the complete requests in the buffer. Returns 0 at the end of the connection. */
 static int serve(struct worker *worker, struct connection *c) {
     for (;;) {
         char *end;
@@ -210,7 +210,7 @@ static void adopt(struct worker *worker, int fd) {
     c->file = -1;
 }
 
-/* Accepts all that wait. Returns 0 if there is no descriptor or memory for another connection. */
+/* Accepts all pending connections. Returns 0 if no descriptor or memory is left. */
 static int accept_all(struct worker *worker) {
     for (;;) {
         int fd = accept4(worker->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -239,7 +239,7 @@ static void *work(void *argument) {
                 if (!serve(worker, c))
                     drop(worker, c);
             } else if (!accept_all(worker)) {
-                /* It would be ready all the time: set it aside until something happens, or a while. */
+                /* It would stay ready: unregister it until the next event, or for a while. */
                 sel_unregister(worker->selector, worker->listener, NULL);
                 is_paused = 1;
             }
@@ -275,7 +275,7 @@ int main(int argc, char **argv) {
     if (folder < 0)
         die(argv[1], strerror(errno));
 
-    /* Before the threads are there, so that all of them have it so. */
+    /* Before the threads start, so that they inherit the mask. */
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
@@ -285,7 +285,7 @@ int main(int argc, char **argv) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     for (int i = 0; i < count; i++) {
-        workers[i].listener = listen_on(&address); /* the first one finds the port for all */
+        workers[i].listener = listen_on(&address); /* the first one chooses the port for all */
         if (sel_open(&workers[i].selector, NULL) < 0 ||
             sel_register(workers[i].selector, workers[i].listener, SEL_READ, NULL) < 0)
             die("selector", sel_last_error());

@@ -1,9 +1,9 @@
 /*
- * An echo server that closes connections on which nothing moves: a deadline for each, by timers.h.
+ * An echo server that closes idle connections: each has a deadline, kept by timers.h.
  *
- *     idle_server [PORT [MS]]    on 127.0.0.1; port 0, the default, is any free one; 5000 ms
+ *     idle_server [PORT [MS]]    on 127.0.0.1; port 0, the default, is any free port; 5000 ms
  *
- * Whenever one is served its deadline moves on. Ends on SIGTERM.
+ * Each event on a connection extends its deadline. Ends on SIGTERM.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -57,7 +57,7 @@ static void adopt(int fd) {
         drop(c);
 }
 
-/* Accepts all that wait. Returns 0 if there is no descriptor or memory for another connection. */
+/* Accepts all pending connections. Returns 0 if no descriptor or memory is left. */
 static int accept_all(int listener) {
     for (;;) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -70,7 +70,7 @@ static int accept_all(int listener) {
     }
 }
 
-/* Reads if nothing is to be sent, and sends. Returns 0 when the connection is over. */
+/* Reads if the buffer is empty, then sends. Returns 0 at the end of the connection. */
 static int serve(struct connection *c) {
     if (c->start == c->end) {
         ssize_t count = recv(c->fd, c->buffer, sizeof c->buffer, 0);
@@ -139,18 +139,18 @@ int main(int argc, char **argv) {
             } else if (events[i].key.fd == signals) {
                 running = 0;
             } else if (!accept_all(listener)) {
-                /* It would be ready all the time: set it aside until something happens, or a while. */
+                /* It would stay ready: unregister it until the next event, or for a while. */
                 sel_unregister(selector, listener, NULL);
                 is_paused = 1;
             }
         }
-        /* Afterwards: what has come in time counts, and no event above is for what is freed here. */
+        /* After the events: timely data count, and no event refers to a connection freed here. */
         struct timer *timer;
         while ((timer = timers_take(&timers, timers_now())) != NULL)
             drop(TIMERS_OWNER(timer, struct connection, timer));
     }
 
-    /* Every connection has a timer, so the timers know who is still here. */
+    /* Every connection has a timer, so the timers know all connections. */
     struct timer *timer;
     while ((timer = timers_take(&timers, INT64_MAX)) != NULL)
         drop(TIMERS_OWNER(timer, struct connection, timer));

@@ -1,5 +1,5 @@
 /*
- * Shows which backends the library has, what each can do, and which one it would take here.
+ * Lists the backends of the library, what each can do, and which one is the default here.
  *
  *     list_backends
  *     SELECTORS_BACKEND=poll list_backends

@@ -1,10 +1,10 @@
 /*
- * A server that forks its workers before there is anything to do: they share one listening socket.
+ * A server that forks its workers in advance; they share one listening socket.
  *
- *     prefork [PORT [WORKERS]]    on 127.0.0.1; port 0, the default, is any free one; 4 workers
+ *     prefork [PORT [WORKERS]]    on 127.0.0.1; port 0, the default, is any free port; 4 workers
  *
- * Each client gets the number of the process that serves it. With SEL_EXCLUSIVE a connection wakes
- * one worker, or a few, instead of all. A worker that dies is replaced; SIGTERM ends all of them.
+ * Each client receives the process ID of its worker. With SEL_EXCLUSIVE a connection wakes one
+ * worker, or a few, instead of all. A worker that dies is replaced; SIGTERM ends all of them.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -34,16 +34,16 @@ static void die(const char *what, const char *why) {
 
 static int watch(int listener) {
     int result = sel_register(selector, listener, SEL_READ | SEL_EXCLUSIVE, NULL);
-    if (result == -ENOTSUP) /* not with poll and select: then all wake up, and one gets it */
+    if (result == -ENOTSUP) /* poll and select: every worker wakes up, and one of them accepts */
         result = sel_register(selector, listener, SEL_READ, NULL);
     return result;
 }
 
-/* Serves a client. Returns 0 if there is no descriptor or memory for it. */
+/* Serves a client. Returns 0 if no descriptor or memory is left. */
 static int serve(int listener) {
     char line[64];
     int client = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-    if (client < 0) /* most often another worker was faster */
+    if (client < 0) /* usually another worker was faster */
         return errno == EAGAIN || errno == ECONNABORTED || errno == EPROTO || errno == EINTR;
     int length = snprintf(line, sizeof line, "served by %d\n", (int)getpid());
     if (send(client, line, (size_t)length, MSG_NOSIGNAL) < 0)
@@ -52,7 +52,7 @@ static int serve(int listener) {
     return 1;
 }
 
-/* What a worker does until it is told to end. It goes on with its copy of the parent's selector. */
+/* Runs a worker until SIGTERM. It uses its copy of the parent's selector. */
 static void work(int listener, int signals) {
     int result = watch(listener), is_paused = 0;
     while (result >= 0) {
@@ -66,7 +66,7 @@ static void work(int listener, int signals) {
                 info.ssi_signo != SIGCHLD)
                 break;
         } else if (result == 1 && !serve(listener)) {
-            /* It would be ready all the time: set it aside until something happens, or a while. */
+            /* It would stay ready: unregister it until the next event, or for a while. */
             sel_unregister(selector, listener, NULL);
             is_paused = 1;
         }
@@ -92,7 +92,7 @@ static void start(int slot, int listener, int signals) {
         die("fork", strerror(errno));
 }
 
-/* Collects the children that have ended, and replaces them. */
+/* Reaps the children that have ended, and replaces them. */
 static void replace(int count, int listener, int signals) {
     pid_t pid;
     while ((pid = waitpid(-1, NULL, WNOHANG)) > 0)
@@ -117,7 +117,7 @@ int main(int argc, char **argv) {
         getsockname(listener, (struct sockaddr *)&address, &length) < 0)
         die("cannot listen", strerror(errno));
 
-    /* A signalfd tells each process of its own signals. */
+    /* A signalfd reports the signals of the process that reads it. */
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);

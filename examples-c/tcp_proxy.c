@@ -1,11 +1,11 @@
 /*
- * A TCP proxy: what comes from a client goes to a server, and the other way round.
+ * A TCP proxy: forwards data between a client and a server, in both directions.
  *
- *     tcp_proxy PORT HOST PORT    from 127.0.0.1:PORT (0: any free one) to the server; numbers only
+ *     tcp_proxy PORT HOST PORT    from 127.0.0.1:PORT (0: any free port) to an IP address and port
  *
- * Each direction has one buffer. A socket is watched for SEL_READ while there is room in the buffer
- * that it fills, and for SEL_WRITE while there is something in the one that it empties: so a slow
- * reader slows down the writer at the other end, and memory stays bounded. Ends on SIGTERM.
+ * Each direction has one buffer. A socket is watched for SEL_READ while the buffer that it fills
+ * has room, and for SEL_WRITE while the buffer that it empties has data. So a slow reader slows
+ * down the writer at the other end, and memory stays bounded. Ends on SIGTERM.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -21,14 +21,14 @@
 
 #include "selectors.h"
 
-/* One of the two sockets, and what has been read from it but not written to the other one yet. */
+/* One of the two sockets, and the data read from it that are not yet written to the other one. */
 struct end {
     struct tunnel *tunnel;
     int fd;
-    uint32_t watched; /* 0: not registered, for a selector watches for something or not at all */
+    uint32_t watched; /* 0: not registered, because a selector accepts no empty mask */
     size_t start, stop;
-    int is_finished;  /* it will send no more */
-    int is_passed_on; /* and the other one has been told */
+    int is_finished;  /* it sends no more */
+    int is_passed_on; /* and the other end is shut down */
     char buffer[65536];
 };
 
@@ -55,7 +55,7 @@ static void drop(struct tunnel *tunnel) {
     free(tunnel);
 }
 
-/* Watches an end for what it can do now. Returns 0 if that is refused. */
+/* Sets the events of an end from its buffers. Returns 0 on failure. */
 static int watch(struct end *end, uint32_t wanted) {
     int result = 0;
     if (wanted == 0 && end->watched != 0)
@@ -63,13 +63,13 @@ static int watch(struct end *end, uint32_t wanted) {
     else if (wanted != 0 && end->watched == 0)
         result = sel_register(selector, end->fd, wanted, end);
     else if (wanted != 0)
-        result = sel_modify(selector, end->fd, wanted, end); /* free if nothing changes */
+        result = sel_modify(selector, end->fd, wanted, end); /* costs nothing without a change */
     if (result == 0)
         end->watched = wanted;
     return result == 0;
 }
 
-/* Moves what can be moved from one end to the other. Returns 0 when the tunnel is broken. */
+/* Moves data from one end to the other. Returns 0 if the tunnel is broken. */
 static int move(struct end *from, struct end *to) {
     for (;;) {
         ssize_t count;
@@ -82,7 +82,7 @@ static int move(struct end *from, struct end *to) {
             from->is_finished = count == 0;
         }
         if (from->start == from->stop) {
-            /* All is through: a half-close goes through, too. */
+            /* All data are forwarded: forward the half-close, too. */
             if (!from->is_passed_on)
                 shutdown(to->fd, SHUT_WR);
             from->is_passed_on = 1;
@@ -137,7 +137,7 @@ static void adopt(int client, int server, const struct sockaddr_in *target) {
     tunnel->ends[1].fd = server;
     tunnel->ends[0].tunnel = tunnel->ends[1].tunnel = tunnel;
     tunnel->is_connecting = 1;
-    /* A finished connect, for better or worse, makes the socket writable. */
+    /* The socket becomes writable when connect has succeeded or failed. */
     if ((connect(server, (const struct sockaddr *)target, sizeof *target) < 0 &&
          errno != EINPROGRESS) ||
         !watch(&tunnel->ends[1], SEL_WRITE))
@@ -145,8 +145,8 @@ static void adopt(int client, int server, const struct sockaddr_in *target) {
 }
 
 /*
- * Accepts a client. Returns 0 if there is no descriptor or memory for another tunnel. The socket for
- * the server comes first: without one the client goes on waiting, and is not turned away.
+ * Accepts a client. Returns 0 if no descriptor or memory is left. The socket for the server is made
+ * first: without it the client stays in the queue instead of being disconnected.
  */
 static int accept_one(int listener, const struct sockaddr_in *target) {
     int server = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), client;
@@ -200,7 +200,7 @@ int main(int argc, char **argv) {
     fflush(stdout);
 
     for (int is_paused = 0;;) {
-        /* One at a time: to serve one end may drop its tunnel, and with it the other end. */
+        /* One event at a time: serving one end may free its tunnel, including the other end. */
         sel_event event;
         int ready = sel_select(selector, &event, 1, is_paused ? PAUSE_NS : SEL_FOREVER);
         if (ready < 0)
@@ -214,7 +214,7 @@ int main(int argc, char **argv) {
         if (event.key.fd != listener) {
             serve(((struct end *)event.key.data)->tunnel);
         } else if (!accept_one(listener, &target)) {
-            /* It would be ready all the time: set it aside until something happens, or a while. */
+            /* It would stay ready: unregister it until the next event, or for a while. */
             sel_unregister(selector, listener, NULL);
             is_paused = 1;
         }

@@ -1,10 +1,10 @@
 /*
- * Waits for two quite different things at once: lines on standard input, and a timer that ticks.
+ * Waits for two kinds of events at once: lines on standard input, and ticks of a timer.
  *
- *     timer_and_stdin [TICKS] [MS]    3 ticks, one each 100 ms, unless told otherwise
+ *     timer_and_stdin [TICKS] [MS]    3 ticks, one every 100 ms, by default
  *
- * Ends when the input is at its end and the ticks are over. The input may be a terminal, a pipe,
- * a regular file, /dev/null, or closed.
+ * Exits after the end of the input and the last tick. The input may be a terminal, a pipe, a
+ * regular file, /dev/null, or closed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,7 +25,7 @@ static void die(const char *what, const char *why) {
     exit(1);
 }
 
-/* Not by "%s": a line may have any bytes, and a null byte would cut it short. */
+/* Without "%s": a line may contain any bytes, and a null byte would truncate it. */
 static void print_line(const char *text, size_t length) {
     fputs("line: ", stdout);
     fwrite(text, 1, length, stdout);
@@ -33,10 +33,10 @@ static void print_line(const char *text, size_t length) {
 }
 
 /*
- * Echoes what is there, line by line; a line may come in pieces.
+ * Echoes the input, line by line; a line may arrive in pieces.
  *
- * There is one read for each event, so that it never blocks although the descriptor is in blocking
- * mode. It had better stay so: O_NONBLOCK would be set for the shell and all else that shares it.
+ * It reads once for each event, so that it never blocks although the descriptor is in blocking
+ * mode. O_NONBLOCK would also affect the shell and all other processes that share the open file.
  */
 static void read_input(void) {
     static char line[4096];
@@ -55,7 +55,7 @@ static void read_input(void) {
         start = newline + 1;
         length -= line_length + 1;
     }
-    /* What remains is the start of a line, unless it is the last one or as long as the buffer. */
+    /* The rest is an incomplete line, unless it is the last line or fills the buffer. */
     if (length > 0 && (count == 0 || length == sizeof line)) {
         print_line(start, length);
         length = 0;
@@ -67,7 +67,7 @@ static void read_input(void) {
     }
 }
 
-/* Counts ticks; a late reader gets several at once. */
+/* Counts ticks; a late read returns several at once. */
 static void read_timer(int timer, uint64_t ticks) {
     static uint64_t ticked;
     uint64_t expirations;
@@ -93,7 +93,7 @@ static int start_timer(long ms) {
     return timer;
 }
 
-/* Reads a number from 0 to 1000000, or gives -1. */
+/* Parses a number from 0 to 1000000, or returns -1. */
 static long number(const char *text) {
     char *end;
     long value = strtol(text, &end, 10);
@@ -107,7 +107,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "usage: timer_and_stdin [TICKS] [MS]\n");
         return 2;
     }
-    /* If it is closed, the next thing opened would be taken for it: put an empty input there. */
+    /* If it is closed, the next open would reuse descriptor 0: open an empty input there. */
     if (fcntl(STDIN_FILENO, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != STDIN_FILENO)
         die("/dev/null", strerror(errno));
 
@@ -118,7 +118,7 @@ int main(int argc, char **argv) {
         (ticks > 0 && sel_register(selector, timer, SEL_READ, NULL) < 0))
         die("sel_register", sel_last_error());
 
-    /* Each source unregisters itself when it is done. */
+    /* Each source unregisters itself at its end. */
     while (sel_get_map(selector, NULL, 0) > 0) {
         sel_event events[2];
         int ready = sel_select(selector, events, 2, SEL_FOREVER);

@@ -1,15 +1,16 @@
 /*
- * An echo server over TLS, by OpenSSL, with a deadline for each connection.
+ * An echo server over TLS, with OpenSSL and a deadline for each connection.
  *
  *     tls_server CERTIFICATE KEY [PORT [MS]]    PEM files; on 127.0.0.1; 0, the default, is any free
  *                                               port; 5000 ms
  *
- * TLS does not fit readiness in two places. A read may have to wait until the socket is writable, and a
- * write until it is readable: OpenSSL says which. And the socket may be empty while the rest of a record
- * is inside OpenSSL, of which no select knows: serve() never waits for the socket before that is read.
+ * TLS differs from plain readiness in two ways. First, a read may have to wait until the socket is
+ * writable, and a write until it is readable; OpenSSL reports which. Second, the socket may be
+ * empty while OpenSSL still buffers the rest of a record, which no select sees: serve() reads that
+ * rest before it waits for the socket.
  *
- * A deadline moves on when data are echoed, not during the handshake, which has to be done in time.
- * Ends on SIGTERM.
+ * Echoed data extend the deadline. The handshake does not: it must be complete within the first
+ * one. Ends on SIGTERM.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -73,7 +74,7 @@ static void adopt(int fd) {
         drop(c);
 }
 
-/* Accepts all that wait. Returns 0 if there is no descriptor or memory for another connection. */
+/* Accepts all pending connections. Returns 0 if no descriptor or memory is left. */
 static int accept_all(int listener) {
     for (;;) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -86,26 +87,26 @@ static int accept_all(int listener) {
     }
 }
 
-/* Waits for what OpenSSL asks for before the call can be made again. Returns 0 at the end. */
+/* Registers the readiness that OpenSSL needs before the call is repeated. Returns 0 at the end. */
 static int wait_for(struct connection *c, int result) {
     switch (SSL_get_error(c->ssl, result)) {
     case SSL_ERROR_WANT_READ: return sel_modify(selector, c->fd, SEL_READ, c) == 0;
     case SSL_ERROR_WANT_WRITE: return sel_modify(selector, c->fd, SEL_WRITE, c) == 0;
     case SSL_ERROR_ZERO_RETURN:
-        SSL_shutdown(c->ssl); /* answers the peer's farewell; if there is no room now, never mind */
+        SSL_shutdown(c->ssl); /* answers the peer's close_notify; a failure does not matter */
         return 0;
     default: return 0;
     }
 }
 
-/* Reads if nothing is to be sent, and sends. Returns 0 when the connection is over. */
+/* Reads if the buffer is empty, then sends. Returns 0 at the end of the connection. */
 static int serve(struct connection *c) {
     /*
-     * SSL_pending() tells what is left of the record that was read, at most 16 kB, so others do not wait
-     * for long. OpenSSL reads no further than that while SSL_CTX_set_read_ahead() is not called.
+     * SSL_pending() returns the rest of the record that was read, at most 16 kB, so others do not
+     * wait long. OpenSSL reads no further than that unless SSL_CTX_set_read_ahead() is called.
      */
     do {
-        ERR_clear_error(); /* else SSL_get_error() may tell an earlier one */
+        ERR_clear_error(); /* otherwise SSL_get_error() may report an earlier error */
         if (c->start == c->end) {
             int count = SSL_read(c->ssl, c->buffer, sizeof c->buffer);
             if (count <= 0)
@@ -113,12 +114,12 @@ static int serve(struct connection *c) {
             c->start = 0;
             c->end = count;
         }
-        /* One that has to wait is made again with the same arguments, as OpenSSL asks for. */
+        /* OpenSSL requires that a call which must wait is repeated with the same arguments. */
         int count = SSL_write(c->ssl, c->buffer + c->start, c->end - c->start);
         if (count <= 0)
             return wait_for(c, count);
         c->start += count;
-        /* Cannot fail, for it was set before. */
+        /* This cannot fail, because the timer was set before. */
         timers_set(&timers, &c->timer, timers_now() + patience);
     } while (c->start < c->end || SSL_pending(c->ssl) > 0);
     return sel_modify(selector, c->fd, SEL_READ, c) == 0;
@@ -140,7 +141,7 @@ static void load(const char *certificate, const char *key) {
         SSL_CTX_use_certificate_chain_file(context, certificate) != 1 ||
         SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1)
         die("cannot load certificate and key", ERR_reason_error_string(ERR_peek_last_error()));
-    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets by write(2) */
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets with write(2) */
 }
 
 int main(int argc, char **argv) {
@@ -185,18 +186,18 @@ int main(int argc, char **argv) {
             } else if (events[i].key.fd == signals) {
                 running = 0;
             } else if (!accept_all(listener)) {
-                /* It would be ready all the time: set it aside until something happens, or a while. */
+                /* It would stay ready: unregister it until the next event, or for a while. */
                 sel_unregister(selector, listener, NULL);
                 is_paused = 1;
             }
         }
-        /* Afterwards: what has come in time counts, and no event above is for what is freed here. */
+        /* After the events: timely data count, and no event refers to a connection freed here. */
         struct timer *timer;
         while ((timer = timers_take(&timers, timers_now())) != NULL)
             drop(TIMERS_OWNER(timer, struct connection, timer));
     }
 
-    /* Every connection has a timer, so the timers know who is still here. */
+    /* Every connection has a timer, so the timers know all connections. */
     struct timer *timer;
     while ((timer = timers_take(&timers, INT64_MAX)) != NULL)
         drop(TIMERS_OWNER(timer, struct connection, timer));

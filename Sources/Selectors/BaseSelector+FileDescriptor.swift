@@ -1,5 +1,5 @@
-// The calls that take a file object, once more for a plain file descriptor: with these an integer
-// literal can be written, as in `register(0, events: .read)`.
+// The same calls as for file objects, for plain file descriptors: they accept an integer literal,
+// as in `register(0, events: .read)`.
 
 extension BaseSelector {
     /// Starts to watch a file descriptor for events, and returns its key.
@@ -14,7 +14,7 @@ extension BaseSelector {
         return try add(SelectorKey(nil, fd: fd, events: events, data: data))
     }
 
-    /// Changes what a registered file descriptor is watched for, and its data; returns the new key.
+    /// Changes the events and the data of a registered file descriptor; returns the new key.
     ///
     /// See ``modify(_:events:data:)-(FileObject,_,_)``.
     @discardableResult
@@ -25,7 +25,7 @@ extension BaseSelector {
         try modify(descriptor(fd), events: events, data: data)
     }
 
-    /// Changes the data of a registered file descriptor, and nothing else; returns the new key.
+    /// Changes only the data of a registered file descriptor; returns the new key.
     ///
     /// See ``modify(_:data:)-(FileObject,_)``.
     @discardableResult
@@ -34,7 +34,7 @@ extension BaseSelector {
         try modify(descriptor(fd), data: data)
     }
 
-    /// Forgets a file descriptor and returns its key; it may be closed by now.
+    /// Unregisters a file descriptor and returns its key; it may be closed already.
     ///
     /// See ``unregister(_:)-(FileObject)``.
     @discardableResult
@@ -43,7 +43,7 @@ extension BaseSelector {
         try unregister(descriptor(fd))
     }
 
-    /// Returns the key of a registered file descriptor, which may be closed by now.
+    /// Returns the key of a registered file descriptor, which may be closed already.
     ///
     /// See ``key(of:)-(FileObject)``.
     @inlinable
@@ -51,7 +51,7 @@ extension BaseSelector {
         try key(of: descriptor(fd))
     }
 
-    /// The descriptor as the overload for file objects takes it.
+    /// Converts the descriptor to the type that the overload for file objects takes.
     @inlinable
     final func descriptor(_ fd: Int32) -> some FileObject { fd }
 }
@@ -65,7 +65,7 @@ extension BaseSelector where Data == Void {
         try register(fd, events: events, data: ())
     }
 
-    /// Changes what a registered file descriptor is watched for.
+    /// Changes the events of a registered file descriptor.
     @discardableResult
     public func modify(
         _ fd: Int32, events: EventMask
@@ -83,7 +83,7 @@ extension BaseSelector where Data: ExpressibleByNilLiteral {
         try register(fd, events: events, data: nil)
     }
 
-    /// Changes what a registered file descriptor is watched for; its data becomes `nil`.
+    /// Changes the events of a registered file descriptor; its data becomes `nil`.
     @discardableResult
     public func modify(
         _ fd: Int32, events: EventMask
@@ -100,7 +100,7 @@ extension SelectorMap {
         try? selector.key(of: fd)
     }
 
-    /// Tells whether a file descriptor is registered.
+    /// Returns whether a file descriptor is registered.
     ///
     /// - Complexity: O(1).
     public func contains(_ fd: Int32) -> Bool {

@@ -7,7 +7,7 @@ extension BaseSelector where Data == Void {
         try register(fileObject, events: events, data: ())
     }
 
-    /// Changes what a registered file object is watched for.
+    /// Changes the events of a registered file object.
     @discardableResult
     public func modify(
         _ fileObject: some FileObject, events: EventMask
@@ -25,7 +25,7 @@ extension BaseSelector where Data: ExpressibleByNilLiteral {
         try register(fileObject, events: events, data: nil)
     }
 
-    /// Changes what a registered file object is watched for; its data becomes `nil`.
+    /// Changes the events of a registered file object; its data becomes `nil`.
     @discardableResult
     public func modify(
         _ fileObject: some FileObject, events: EventMask

@@ -19,39 +19,41 @@ import CSelectors
 ///         }
 ///     }
 ///
-/// It is Python's `selectors.BaseSelector`, generic over what is attached to a registration.
-/// ``DefaultSelector`` takes the best backend, ``EpollSelector`` and its like a certain one.
+/// It is Python's `selectors.BaseSelector`, generic over the data attached to a registration.
+/// ``DefaultSelector`` uses the best backend; ``EpollSelector`` and its siblings use a specific
+/// one.
 ///
-/// Any thread may use it, and threads may use it at the same time, if `Data` is `Sendable`: what one
-/// registers, modifies or unregisters takes effect in the `select` that another is blocked in. Of
-/// two selects at once, one waits for the other.
+/// Any thread may use it, and several threads at the same time if `Data` is `Sendable`: a change
+/// that one thread makes takes effect in the `select` in which another is blocked. Of two
+/// concurrent selects, one waits for the other.
 public class BaseSelector<Data> {
     @usableFromInline final let engine: SelectorEngine
-    /// What is kept of each registered number, under the engine's lock.
+    /// The key and the serial number of each registered descriptor, guarded by the engine's lock.
     ///
     /// The lock is held while the core changes a registration, so that both agree.
     @exclusivity(unchecked) @usableFromInline final var registrations = RegistrationSlots<Data>()
     @exclusivity(unchecked) @usableFromInline final var lastSerial = 0
 
-    /// Opens a selector on the backend that a list names, as `"poll"`, `"uring,epoll"`, `"-epoll"`.
+    /// Opens a selector on the backend that a list selects: `"poll"`, `"uring,epoll"`, `"-epoll"`.
     ///
-    /// `nil` stands for the list in the environment variable `SELECTORS_BACKEND`, or, where that is
-    /// unset or empty or the process is privileged, for the best backend of the system.
+    /// `nil` selects the list in the environment variable `SELECTORS_BACKEND`. If that is unset or
+    /// empty, or the process is privileged, it selects the best backend of the system.
     ///
-    /// - Throws: `.backend` for a list that is malformed, holds an unknown name, or none of whose
-    ///   backends can be used here; `.backend` with `EMFILE`, `ENFILE` or `ENOMEM` from the system.
+    /// - Throws: `.backend` if the list is malformed, contains an unknown name, or names no
+    ///   backend that can be used here; `.backend` with `EMFILE`, `ENFILE` or `ENOMEM` from the
+    ///   system.
     ///
     /// The C function is `sel_open`.
     public init(backend: String? = nil) throws(SelectorError) {
         engine = try SelectorEngine(backend)
     }
 
-    /// A selector that nobody refers to any more is closed, although a ``waker`` of it may be left.
+    /// Closes the selector, even if a ``waker`` of it still exists.
     deinit {
         engine.close()
     }
 
-    /// What the backend can do beyond the contract.
+    /// The optional features of the backend.
     ///
     /// The C function is `sel_capabilities`.
     public final var capabilities: BackendCapabilities {
@@ -68,9 +70,10 @@ public class BaseSelector<Data> {
     /// Starts to watch a file object for events, and returns its key.
     ///
     /// - Parameters:
-    ///   - fileObject: Whatever has a descriptor. Regular files are always ready.
-    ///   - events: One or more of `.read`, `.write`, `.priority` and `.readHangup`, and delivery modes.
-    ///   - data: Comes back with each event.
+    ///   - fileObject: An object with a descriptor. Regular files are always ready.
+    ///   - events: One or more of `.read`, `.write`, `.priority` and `.readHangup`, and delivery
+    ///     modes.
+    ///   - data: Returned with each event.
     /// - Returns: The key.
     /// - Throws: `.invalidEvents`, `.invalidFileDescriptor`, `.alreadyRegistered`, `.closed`;
     ///   `.system` with `EBADF` (not open), `ENOTSUP` (the backend does not have the delivery mode),
@@ -88,10 +91,10 @@ public class BaseSelector<Data> {
         return try add(SelectorKey(.of(fileObject), fd: fd, events: events, data: data))
     }
 
-    /// Changes what a registered file object is watched for, and its data; returns the new key.
+    /// Changes the events and the data of a registered file object; returns the new key.
     ///
-    /// The kernel is told at the start of the next `select`, so that a change and its reversal cost
-    /// no system call.
+    /// The change reaches the kernel at the start of the next `select`, so that a change and its
+    /// reversal cost no system call.
     ///
     /// - Throws: `.invalidEvents`, `.invalidFileDescriptor`, `.notRegistered`, `.closed`;
     ///   `.system(ENOTSUP)` where the backend does not have the delivery mode.
@@ -105,14 +108,15 @@ public class BaseSelector<Data> {
     ) throws(SelectorError) -> SelectorKey<Data> {
         try engine.validate(events)
         let (old, new) = try replace(fileObject, events, data)
-        // Whatever the data do when they go, the lock is free.
+        // The lock is free when the old data are released, as their `deinit` may do anything.
         withExtendedLifetime(old) {}
         return new
     }
 
-    /// Changes the data of a registered file object, and nothing else; returns the new key.
+    /// Changes only the data of a registered file object; returns the new key.
     ///
-    /// Unlike ``modify(_:events:data:)-(FileObject,_,_)`` it does not arm a one-shot registration again.
+    /// Unlike ``modify(_:events:data:)-(FileObject,_,_)`` it does not re-arm a one-shot
+    /// registration.
     ///
     /// - Throws: `.invalidFileDescriptor`, `.notRegistered`, `.closed`.
     /// - Complexity: O(1), for a closed object O(n); makes no system call and allocates nothing.
@@ -122,14 +126,14 @@ public class BaseSelector<Data> {
         _ fileObject: some FileObject, data: Data
     ) throws(SelectorError) -> SelectorKey<Data> {
         let (old, new) = try replace(fileObject, nil, data)
-        // Whatever the data do when they go, the lock is free.
+        // The lock is free when the old data are released, as their `deinit` may do anything.
         withExtendedLifetime(old) {}
         return new
     }
 
-    /// Forgets a file object and returns its key.
+    /// Unregisters a file object and returns its key.
     ///
-    /// It may be closed by now.
+    /// The object may be closed already.
     ///
     /// - Throws: `.invalidFileDescriptor`, `.notRegistered`, `.closed`.
     /// - Complexity: O(1), for a closed object O(n).
@@ -148,7 +152,7 @@ public class BaseSelector<Data> {
         return registrations.remove(known)
     }
 
-    /// Returns the key of a registered file object, which may be closed by now.
+    /// Returns the key of a registered file object, which may be closed already.
     ///
     /// - Throws: `.invalidFileDescriptor`, `.notRegistered`, `.closed`.
     /// - Complexity: O(1), for a closed object O(n).
@@ -171,12 +175,14 @@ public class BaseSelector<Data> {
         SelectorMap(of: self)
     }
 
-    /// Waits until a registered file object is ready or the time is over, and returns what is ready.
+    /// Waits until a registered file object is ready or the timeout expires; returns the ready
+    /// ones.
     ///
-    /// - Parameter timeout: `nil`: no limit; zero or less: only looks; else it waits at least that
-    ///   long, with nothing registered too. A signal does not end the wait (PEP 475), unless
-    ///   ``setInterruptible(_:)`` has asked for it.
-    /// - Returns: Each ready object once, in no particular order; empty when the time is over.
+    /// - Parameter timeout: `nil`: no limit; zero or less: do not block; otherwise it waits at
+    ///   least that long, even if nothing is registered. A signal does not end the wait (PEP 475),
+    ///   unless ``setInterruptible(_:)`` enables that.
+    /// - Returns: Each ready object once, in no particular order; empty if the timeout expires, or
+    ///   after a ``wakeup()``.
     /// - Throws: `.closed`, `.interrupted`; `.system` with `ENOMEM`.
     /// - Complexity: O(ready) with epoll, O(registered) with poll and select.
     ///
@@ -188,7 +194,7 @@ public class BaseSelector<Data> {
         try collect(timeout, nil)
     }
 
-    /// Does what ``select(timeout:)`` does, and returns events that tell the causes, too.
+    /// Does what ``select(timeout:)`` does, and returns events with their causes.
     ///
     ///     for event in try selector.wait() where event.detail.contains(.error) { … }
     @inlinable
@@ -200,10 +206,10 @@ public class BaseSelector<Data> {
         return ready
     }
 
-    /// Does what ``select(timeout:)`` does, and replaces the contents of an array with what is
-    /// ready, the causes included.
+    /// Does what ``select(timeout:)`` does, and replaces the contents of an array with the events
+    /// and their causes.
     ///
-    /// With an array that is used again it allocates nothing.
+    /// If the array is reused, it allocates nothing.
     @inlinable
     public final func select(
         into ready: inout [ReadyEvent<Data>], timeout: Duration? = nil
@@ -211,15 +217,16 @@ public class BaseSelector<Data> {
         try collect(into: &ready, timeout, nil)
     }
 
-    /// Does what ``select(timeout:)`` does, with this thread's signal mask replaced while it waits
-    /// in the kernel, in one step with the wait: a signal that is blocked all the time but here can
-    /// neither be missed nor come too early.
+    /// Does what ``select(timeout:)`` does, with another signal mask while the thread blocks.
     ///
-    /// Signals come in only while nothing is ready. Whether one ends the wait is up to
-    /// ``setInterruptible(_:)``.
+    /// The mask is replaced atomically with the wait. So a signal that is blocked at all other
+    /// times can neither be missed nor arrive too early.
     ///
-    /// - Throws: What `select` does; `.system` with `ENOSYS` or `EPERM` where the system has no such
-    ///   call.
+    /// Signals are delivered only while nothing is ready. ``setInterruptible(_:)`` determines
+    /// whether a signal ends the wait.
+    ///
+    /// - Throws: The errors of `select`; `.system` with `ENOSYS` or `EPERM` if the system lacks
+    ///   the call.
     ///
     /// The C function is `sel_pselect`.
     @inlinable
@@ -232,7 +239,7 @@ public class BaseSelector<Data> {
     }
 
     /// Does what ``pselect(timeout:signalMask:)`` does, and replaces the contents of an array with
-    /// what is ready, the causes included.
+    /// the events and their causes.
     @inlinable
     public final func pselect(
         into ready: inout [ReadyEvent<Data>], timeout: Duration? = nil, signalMask: sigset_t
@@ -242,8 +249,10 @@ public class BaseSelector<Data> {
         }
     }
 
-    /// Makes a handled signal end a wait with `.interrupted`, also the one that goes on, or not, as
-    /// it is at first.
+    /// Determines whether a handled signal ends a wait, including one in progress, with
+    /// `.interrupted`.
+    ///
+    /// The default is `false`.
     ///
     /// - Throws: `.closed`.
     ///
@@ -252,28 +261,27 @@ public class BaseSelector<Data> {
         try engine.setInterruptible(isInterruptible)
     }
 
-    /// Wakes the `select` that is waiting now, or else the next one: it returns what is ready, or
-    /// nothing.
+    /// Wakes the `select` in progress, or else the next one: it returns what is ready, or nothing.
     ///
-    /// More wake-ups before that are one with it.
+    /// Several wake-ups before that count as one.
     ///
-    /// - Throws: `.system`, which is not to be expected. After ``close()`` it does nothing.
+    /// - Throws: `.system`, which is not expected. After ``close()`` it does nothing.
     ///
-    /// Any thread may call it, and a signal handler. The C function is `sel_wakeup`.
+    /// Any thread may call it, and also a signal handler. The C function is `sel_wakeup`.
     public final func wakeup() throws(SelectorError) {
         try engine.wakeup()
     }
 
-    /// What wakes this selector from anywhere, also when `Data` is not `Sendable`.
+    /// A handle that wakes this selector from any thread, even if `Data` is not `Sendable`.
     ///
     /// See ``SelectorWaker`` for its use in a signal handler.
     public final var waker: SelectorWaker {
         SelectorWaker(engine)
     }
 
-    /// Gives the selector's own descriptor, which is readable when a registered object is ready.
+    /// Returns the selector's own descriptor, which is readable when a registered object is ready.
     ///
-    /// - Throws: `.closed`; `.system(ENOTSUP)` where the backend has none (poll, select).
+    /// - Throws: `.closed`; `.system(ENOTSUP)` if the backend has none (poll, select).
     ///
     /// The C function is `sel_fileno`.
     public final func fileno() throws(SelectorError) -> Int32 {
@@ -282,9 +290,9 @@ public class BaseSelector<Data> {
 
     /// Closes the selector.
     ///
-    /// Registered objects stay open. A `select` that is blocked in another thread throws `.closed`,
-    /// and this waits for it to leave. To close again does nothing; all else throws `.closed` from
-    /// then on.
+    /// Registered objects stay open. A `select` that is blocked in another thread throws
+    /// `.closed`, and `close` waits until it has returned. A second call does nothing; all other
+    /// calls throw `.closed` from then on.
     ///
     /// The C function is `sel_close`.
     public final func close() {
@@ -292,13 +300,13 @@ public class BaseSelector<Data> {
         guard (try? engine.lock()) != nil else { return }
         let old = registrations.inOrder.map { registrations.remove($0) }
         engine.unlock()
-        // Whatever the data do when they go, the lock is free.
+        // The lock is free when the old data are released, as their `deinit` may do anything.
         withExtendedLifetime(old) {}
     }
 
     // MARK: Bookkeeping
 
-    /// All keys, in the order of registration; none once closed.
+    /// All keys, in the order of registration; empty once closed.
     var keysInOrder: [SelectorKey<Data>] {
         guard (try? engine.lock()) != nil else { return [] }
         defer { engine.unlock() }
@@ -308,7 +316,7 @@ public class BaseSelector<Data> {
     /// The number of registrations; 0 once closed.
     var count: Int { engine.registered }
 
-    /// Registers what a key with valid events names, and returns the key.
+    /// Registers the descriptor of a key, whose events are valid, and returns the key.
     @inlinable
     final func add(_ key: SelectorKey<Data>) throws(SelectorError) -> SelectorKey<Data> {
         if key.fd < 0 { throw try engine.refusal(.invalidFileDescriptor) }
@@ -322,7 +330,8 @@ public class BaseSelector<Data> {
         return key
     }
 
-    /// With the lock held: the number of a registered file object, whose getter was asked before.
+    /// Returns the descriptor of a registered file object, with the lock held; `fd` is its current
+    /// one.
     @inlinable
     final func find(_ fileObject: some FileObject, _ fd: Int32) throws(SelectorError) -> Int32 {
         if let known = number(of: fileObject, fd) { return known }
@@ -335,7 +344,7 @@ public class BaseSelector<Data> {
         return registrations.serial(fd) != 0 ? fd : nil
     }
 
-    /// The number of a closed file object, by its identity: the first one that was registered.
+    /// Finds the descriptor of a closed file object by identity: the one registered first.
     @usableFromInline
     final func number(ofClosed fileObject: some FileObject) -> Int32? {
         guard type(of: fileObject) is AnyClass else { return nil }
@@ -358,7 +367,8 @@ public class BaseSelector<Data> {
         _ timeout: Duration?, _ signals: UnsafePointer<sigset_t>?
     ) throws(SelectorError) -> [(key: SelectorKey<Data>, events: EventMask)] {
         let reports = try engine.wait(timeout, signals)
-        // A capacity at first, as with unsafeUninitializedCapacity, looks up the type at run time.
+        // Creating it with a capacity, as with unsafeUninitializedCapacity, looks up the type at
+        // run time.
         var ready: [(key: SelectorKey<Data>, events: EventMask)] = []
         ready.reserveCapacity(reports.count)
         try lock(toCollect: reports)
@@ -378,7 +388,7 @@ public class BaseSelector<Data> {
         _ signals: UnsafePointer<sigset_t>?
     ) throws(SelectorError) {
         let reports = try engine.wait(timeout, signals)
-        // Before the lock is taken, for what goes may use the selector.
+        // Release old elements before taking the lock: their data may use the selector.
         if !_isPOD(Data.self) || ready.contains(where: { $0.key.box != nil }) {
             for _ in 0..<ready.count { ready.removeLast() }
         }
@@ -406,8 +416,8 @@ public class BaseSelector<Data> {
         }
     }
 
-    /// Changes the data of a registration, and its events unless they are `nil`; returns the old and
-    /// the new key.
+    /// Changes the data of a registration, and its events unless they are `nil`; returns the old
+    /// and the new key.
     @inlinable
     final func replace(
         _ fileObject: some FileObject, _ events: EventMask?, _ data: Data
@@ -421,7 +431,8 @@ public class BaseSelector<Data> {
             let serial = registrations.serial(fd)
             try engine.modify(fd, events, data: UnsafeMutableRawPointer(bitPattern: serial))
         } else {
-            // What is registered is still known for a moment while another thread closes it.
+            // The slots still hold the registration for a moment while another thread closes the
+            // selector.
             try engine.checkOpen()
         }
         let new = SelectorKey(old.box, fd: fd, events: events ?? old.events, data: data)
@@ -429,10 +440,10 @@ public class BaseSelector<Data> {
         return (old, new)
     }
 
-    /// Replaces elements that hold no reference by the events of the first reports, and returns how
-    /// many there are.
+    /// Overwrites elements that hold no reference with the events of the first reports; returns
+    /// their number.
     ///
-    /// So the array is asked once whether it is shared, and not for each event.
+    /// So the array is checked for uniqueness once, and not for each event.
     @inlinable
     @inline(__always)
     final func replace(
@@ -446,10 +457,11 @@ public class BaseSelector<Data> {
             let events = events(of: report)
             if events.isEmpty { continue }
             let detail = EventDetail(rawValue: report.detail)
-            // SAFETY: what has events is registered; what is replaced needs no deinitialization.
+            // SAFETY: a report with events is registered; the old element needs no
+            // deinitialization.
             let key = registrations.keys.unsafelyUnwrapped + Int(report.key.fd)
             if key.pointee.box == nil {
-                // Spares a call that would retain nothing.
+                // Avoids a retain call, which would have no effect.
                 let copy = SelectorKey(
                     nil, fd: report.key.fd, events: key.pointee.events, data: key.pointee.data)
                 place.initialize(to: ReadyEvent(key: copy, events: events, detail: detail))
@@ -461,7 +473,7 @@ public class BaseSelector<Data> {
         return place - first
     }
 
-    /// The event of a report; `nil` if another thread has unregistered the number since.
+    /// The event of a report; `nil` if another thread has unregistered the descriptor meanwhile.
     @inlinable
     @inline(__always)
     final func event(of report: sel_event) -> ReadyEvent<Data>? {
@@ -472,7 +484,7 @@ public class BaseSelector<Data> {
             detail: EventDetail(rawValue: report.detail))
     }
 
-    /// What a number is ready for; nothing if another thread has unregistered it since.
+    /// The events of a report; empty if another thread has unregistered the descriptor meanwhile.
     @inlinable
     final func events(of report: sel_event) -> EventMask {
         let fd = report.key.fd
@@ -481,14 +493,14 @@ public class BaseSelector<Data> {
     }
 }
 
-/// A reference may go to other threads: the lock guards what is here, the core what it has.
+/// The lock guards the slots, and the core guards itself.
 extension BaseSelector: @unchecked Sendable where Data: Sendable {}
 
 /// Uses a selector and closes it on the way out, also when the body throws.
 ///
 ///     try withSelector(DefaultSelector<Void>()) { selector in … }
 ///
-/// - Throws: What the body throws.
+/// - Throws: The error of the body.
 public func withSelector<Selector, Data, Result, Failure: Error>(
     _ selector: Selector, _ body: (Selector) throws(Failure) -> Result
 ) throws(Failure) -> Result where Selector: BaseSelector<Data> {

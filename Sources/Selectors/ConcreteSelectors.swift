@@ -1,4 +1,4 @@
-/// The selector with the best backend of the system, or the one that `SELECTORS_BACKEND` names.
+/// A selector on the best backend of the system, or on the one that `SELECTORS_BACKEND` names.
 public final class DefaultSelector<Data>: BaseSelector<Data> {
     /// Opens a selector; see ``BaseSelector/init(backend:)``.
     public init() throws(SelectorError) {
@@ -6,15 +6,15 @@ public final class DefaultSelector<Data>: BaseSelector<Data> {
     }
 }
 
-/// The selector over epoll(7), on Linux.
+/// A selector on epoll(7), on Linux.
 public final class EpollSelector<Data>: BaseSelector<Data> {
-    /// Opens a selector; throws `.backend` where the system has no epoll.
+    /// Opens a selector; throws `.backend` if the system has no epoll.
     public init() throws(SelectorError) {
         try super.init(backend: "epoll")
     }
 }
 
-/// The selector over poll(2), on every system.
+/// A selector on poll(2), on every system.
 public final class PollSelector<Data>: BaseSelector<Data> {
     /// Opens a selector; see ``BaseSelector/init(backend:)``.
     public init() throws(SelectorError) {
@@ -22,7 +22,7 @@ public final class PollSelector<Data>: BaseSelector<Data> {
     }
 }
 
-/// The selector over select(2), on every system, for descriptors of any number.
+/// A selector on select(2), on every system, without the limit of `FD_SETSIZE`.
 public final class SelectSelector<Data>: BaseSelector<Data> {
     /// Opens a selector; see ``BaseSelector/init(backend:)``.
     public init() throws(SelectorError) {
@@ -30,17 +30,17 @@ public final class SelectSelector<Data>: BaseSelector<Data> {
     }
 }
 
-/// The selector over /dev/poll, on Solaris.
+/// A selector on /dev/poll, on Solaris.
 public final class DevpollSelector<Data>: BaseSelector<Data> {
-    /// Opens a selector; throws `.backend` where the system has no /dev/poll, as on Linux.
+    /// Opens a selector; throws `.backend` if the system has no /dev/poll, as on Linux.
     public init() throws(SelectorError) {
         try super.init(backend: "devpoll")
     }
 }
 
-/// The selector over kqueue(2), on macOS and BSD.
+/// A selector on kqueue(2), on macOS and BSD.
 public final class KqueueSelector<Data>: BaseSelector<Data> {
-    /// Opens a selector; throws `.backend` where the system has no kqueue, as on Linux.
+    /// Opens a selector; throws `.backend` if the system has no kqueue, as on Linux.
     public init() throws(SelectorError) {
         try super.init(backend: "kqueue")
     }

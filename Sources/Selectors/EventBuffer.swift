@@ -9,19 +9,19 @@ import SelectorsCore
     import Darwin
 #endif
 
-/// Room for the events of one wait, and how many came.
+/// A buffer for the events of one wait, and their number.
 ///
-/// It is one piece of memory, so that it can be handed over by its address.
+/// It is a single allocation, so that its address represents it.
 @usableFromInline
 struct EventBuffer {
-    /// Where the events begin; before them stands for how many there is room.
+    /// The first event; the capacity is stored before it.
     @usableFromInline let base: UnsafeMutablePointer<sel_event>
-    /// How many have come.
+    /// The number of events.
     @usableFromInline var count = 0
 
     private static let header = MemoryLayout<sel_event>.stride
 
-    /// Allocates room for so many events, or a few more; throws `ENOMEM`.
+    /// Allocates room for at least `capacity` events; throws `ENOMEM`.
     init(capacity: Int) throws(SystemError) {
         let capacity = max(capacity, 16)
         let stride = MemoryLayout<sel_event>.stride
@@ -32,14 +32,14 @@ struct EventBuffer {
         self.init(address: memory)
     }
 
-    /// Takes over one that was given away by its address.
+    /// Takes over a buffer by its address.
     init(address: UnsafeMutableRawPointer) {
         base = (address + EventBuffer.header).assumingMemoryBound(to: sel_event.self)
     }
 
     var address: UnsafeMutableRawPointer { UnsafeMutableRawPointer(base) - EventBuffer.header }
 
-    /// For how many there is room.
+    /// The number of events that fit.
     var capacity: Int { address.load(as: Int.self) }
 
     func deallocate() {

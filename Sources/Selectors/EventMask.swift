@@ -1,12 +1,12 @@
-/// What a file object is watched for and how, or what it is ready for.
+/// The events for which a file object is watched, with delivery modes, or for which it is ready.
 ///
-/// The C names are `SEL_READ`, `SEL_WRITE`, `SEL_PRIORITY`, `SEL_READ_HANGUP`, `SEL_EDGE`, `SEL_ONESHOT`
-/// and `SEL_EXCLUSIVE`.
+/// The C names are `SEL_READ`, `SEL_WRITE`, `SEL_PRIORITY`, `SEL_READ_HANGUP`, `SEL_EDGE`,
+/// `SEL_ONESHOT` and `SEL_EXCLUSIVE`.
 public struct EventMask: OptionSet, Hashable, Sendable {
     /// The bits, as the C header has them.
     public let rawValue: UInt32
 
-    /// Makes a set of bits; unknown ones are refused where it is used.
+    /// Makes a set of bits; the calls that use it reject unknown ones.
     @inlinable
     public init(rawValue: UInt32) {
         self.rawValue = rawValue
@@ -16,40 +16,42 @@ public struct EventMask: OptionSet, Hashable, Sendable {
     public static let read = EventMask(rawValue: 0x1)
     /// A write or send would not block; a finished connect counts.
     public static let write = EventMask(rawValue: 0x2)
-    /// Something urgent has come: out-of-band data of TCP, a change in sysfs.
+    /// Urgent data is available: out-of-band data of TCP, or a change in sysfs.
     public static let priority = EventMask(rawValue: 0x4)
-    /// The peer will send no more, where the backend has `BackendCapabilities.readHangup`; data that are
-    /// still to be read are not waited for.
+    /// The peer will send no more, even if data are still unread; only if the backend has
+    /// `BackendCapabilities.readHangup`.
     public static let readHangup = EventMask(rawValue: 0x200)
 
-    /// A delivery mode where the backend has `BackendCapabilities.edge`: reported when something new
-    /// happens, and once after `register` and each `modify` that changes anything, if it is ready
-    /// then.
+    /// Edge-triggered delivery, if the backend has `BackendCapabilities.edge`.
     ///
-    /// Read or write until `EAGAIN`. There may be an event too many, never one too few. A regular
-    /// file is reported once each time.
+    /// A file is reported when something new happens. If it is ready then, it is also reported
+    /// once after `register`, and after each `modify` that changes anything.
+    ///
+    /// Read or write until `EAGAIN`. Events may be spurious, but are never lost. A regular file is
+    /// reported once each time.
     public static let edge = EventMask(rawValue: 0x10)
-    /// A delivery mode on every backend: reported once, then not before `modify` arms it again, be
-    /// it with the same events.
+    /// One-shot delivery, on every backend: the file is reported once, then not until `modify`
+    /// re-arms it, even with the same events.
     ///
-    /// It stays registered. So one of several threads has it for itself.
+    /// The file stays registered. Until it is re-armed, the thread that got the event has the file
+    /// for itself.
     public static let oneShot = EventMask(rawValue: 0x20)
-    /// A delivery mode where the backend has `BackendCapabilities.exclusive`: of several selectors
-    /// that watch one file, the kernel wakes at least one that waits, not all.
+    /// Exclusive wake-ups, if the backend has `BackendCapabilities.exclusive`: if several
+    /// selectors watch a file, the kernel wakes one or more of the blocked ones, but not all.
     ///
-    /// Not together with ``priority`` or ``readHangup``, nor for a selector's descriptor, and the cause is never
-    /// ``EventDetail/readHangup``.
+    /// It cannot be combined with ``priority`` or ``readHangup``, nor used for a selector's
+    /// descriptor. The cause ``EventDetail/readHangup`` is never reported.
     public static let exclusive = EventMask(rawValue: 0x40)
 }
 
-/// Why a file object is ready beyond the usual.
+/// Additional causes for which a file object is ready.
 ///
 /// The C names are `SEL_HANGUP`, `SEL_READ_HANGUP`, `SEL_ERROR` and `SEL_INVALID`.
 public struct EventDetail: OptionSet, Hashable, Sendable {
     /// The bits, as the C header has them.
     public let rawValue: UInt32
 
-    /// Makes a set of bits; unknown ones are refused where it is used.
+    /// Makes a set of bits; the calls that use it reject unknown ones.
     @inlinable
     public init(rawValue: UInt32) {
         self.rawValue = rawValue

@@ -1,9 +1,9 @@
-/// Whatever has a file descriptor, and so can be registered.
+/// An object with a file descriptor, which can be registered.
 ///
-/// An `Int32` is its own descriptor. A class that conforms is still found by its identity after it
-/// was closed, so that it can be unregistered then.
+/// An `Int32` is its own descriptor. An instance of a class is found by identity after it was
+/// closed, so that it can still be unregistered.
 ///
-/// It goes to whichever thread calls `select`, hence `Sendable`.
+/// The thread that calls `select` receives it, hence `Sendable`.
 public protocol FileObject: Sendable {
     /// The descriptor, or a negative number once the object is closed.
     var fileDescriptor: Int32 { get }
@@ -14,7 +14,7 @@ extension Int32: FileObject {
     @inlinable public var fileDescriptor: Int32 { self }
 }
 
-/// Holds a file object that is more than a number.
+/// Holds a file object that is not an `Int32`.
 @usableFromInline
 final class FileObjectBox: Sendable {
     @usableFromInline let fileObject: any FileObject
@@ -24,7 +24,7 @@ final class FileObjectBox: Sendable {
         self.fileObject = fileObject
     }
 
-    /// `nil` for a number.
+    /// Returns `nil` for an `Int32`.
     @inlinable
     static func of(_ fileObject: some FileObject) -> FileObjectBox? {
         fileObject is Int32 ? nil : FileObjectBox(fileObject)

@@ -1,4 +1,4 @@
-// How the module's types print: masks and keys as Swift code has them, errors as sentences.
+// The textual form of the module's types: masks and keys as Swift code, errors as sentences.
 
 #if canImport(Glibc)
     import Glibc
@@ -49,7 +49,7 @@ private func describe(_ rawValue: UInt32, _ names: [(bit: UInt32, name: String)]
 }
 
 extension SelectorKey: CustomStringConvertible {
-    /// The descriptor, the events and the data; the file object, too, unless it is the descriptor.
+    /// The descriptor, the events, the data, and the file object unless it is the descriptor.
     public var description: String {
         let object = box.map { ", fileObject: \($0.fileObject)" } ?? ""
         return "SelectorKey(fd: \(fd), events: \(events), data: \(data)\(object))"
@@ -70,7 +70,7 @@ extension SelectorMap: CustomStringConvertible {
 }
 
 extension BackendInfo: CustomStringConvertible {
-    /// The name, the rank and the capabilities; the origin and why it cannot be used, if there are any.
+    /// The name, the rank, the capabilities, and if present the origin and the reason.
     public var description: String {
         var text = "\(name): rank \(rank), capabilities \(capabilities)"
         if let origin { text += ", from \(origin)" }
@@ -83,12 +83,12 @@ extension BackendError: CustomStringConvertible {
     /// The message.
     public var description: String { message }
 
-    /// The message; by `SelectorsFoundation` also for an `any Error`.
+    /// The message; with `SelectorsFoundation` also for an `any Error`.
     public var localizedDescription: String { message }
 }
 
 extension SelectorError: CustomStringConvertible {
-    /// What was wrong with which argument, and what to do; one sentence without a full stop.
+    /// What is wrong and what to do, in one sentence without a full stop.
     public var description: String {
         switch self {
         case .invalidEvents:
@@ -109,15 +109,16 @@ extension SelectorError: CustomStringConvertible {
         }
     }
 
-    /// The description; by `SelectorsFoundation` also for an `any Error`.
+    /// The description; with `SelectorsFoundation` also for an `any Error`.
     ///
-    /// Foundation has a property of this name for all errors. This one needs no Foundation, and is
-    /// used wherever the error's type is known, as in the `catch` of a `do` that only calls a selector.
+    /// Foundation declares this property for all errors. This one needs no Foundation; it is used
+    /// if the static type of the error is known, as in the `catch` of a `do` that only calls a
+    /// selector.
     public var localizedDescription: String { description }
 
     private static func text(_ code: Int32) -> String { String(cString: strerror(code)) }
 
-    /// What an errno value means here and what helps, if the system's text does not tell.
+    /// The meaning of an errno value and the remedy, if the system's text is not specific enough.
     private static func advice(_ code: Int32) -> String? {
         switch code {
         case EBADF:

@@ -1,8 +1,8 @@
-// The names that Python's `selectors` has for what Swift calls otherwise.
+// The names of Python's `selectors` that differ from Swift's.
 
 extension BaseSelector {
     // swift-format-ignore: AlwaysUseLowerCamelCase
-    /// Returns the key of a registered file object: Python's name of ``key(of:)-(FileObject)``.
+    /// Returns the key of a registered file object: Python's name for ``key(of:)-(FileObject)``.
     ///
     /// - Throws: `.invalidFileDescriptor`, `.notRegistered`, `.closed`.
     public final func get_key(
@@ -12,7 +12,7 @@ extension BaseSelector {
     }
 
     // swift-format-ignore: AlwaysUseLowerCamelCase
-    /// Returns the key of a registered file descriptor: Python's name of ``key(of:)-(Int32)``.
+    /// Returns the key of a registered file descriptor: Python's name for ``key(of:)-(Int32)``.
     ///
     /// - Throws: `.invalidFileDescriptor`, `.notRegistered`, `.closed`.
     public final func get_key(_ fd: Int32) throws(SelectorError) -> SelectorKey<Data> {
@@ -20,9 +20,9 @@ extension BaseSelector {
     }
 
     // swift-format-ignore: AlwaysUseLowerCamelCase
-    /// Returns a live, read-only view of all registrations: Python's name of ``keys``.
+    /// Returns a live, read-only view of all registrations: Python's name for ``keys``.
     ///
-    /// - Throws: `.closed`, where ``keys`` is empty.
+    /// - Throws: `.closed`; ``keys`` is empty in this case.
     public final func get_map() throws(SelectorError) -> SelectorMap<Data> {
         try engine.checkOpen()
         return keys

@@ -1,12 +1,12 @@
-/// What is kept of the registered numbers: their keys, and serial numbers that tell registrations of
-/// the same number apart.
+/// The keys of the registered descriptors, and serial numbers that distinguish successive
+/// registrations of the same descriptor.
 ///
-/// These are no arrays, which would be retained and released in each wait.
+/// The storage is not in arrays, which would be retained and released in each wait.
 @usableFromInline
 struct RegistrationSlots<Data>: ~Copyable {
-    /// 0 where nothing is registered.
+    /// 0 if the descriptor is not registered.
     @usableFromInline var serials: UnsafeMutablePointer<Int>?
-    /// Initialised where something is registered.
+    /// Initialised only for registered descriptors.
     @usableFromInline var keys: UnsafeMutablePointer<SelectorKey<Data>>?
     @usableFromInline var count = 0
 
@@ -28,14 +28,14 @@ struct RegistrationSlots<Data>: ~Copyable {
         fd >= 0 && Int(fd) < count ? serials.unsafelyUnwrapped[Int(fd)] : 0
     }
 
-    /// The key of a registered number.
+    /// The key of a registered descriptor.
     @inlinable
     subscript(fd: Int32) -> SelectorKey<Data> {
         get { keys.unsafelyUnwrapped[Int(fd)] }
         nonmutating set { keys.unsafelyUnwrapped[Int(fd)] = newValue }
     }
 
-    /// Makes room for a number.
+    /// Makes room for a descriptor.
     @usableFromInline
     mutating func reserve(_ fd: Int32) {
         if fd < count { return }
@@ -44,7 +44,7 @@ struct RegistrationSlots<Data>: ~Copyable {
         let freshKeys = UnsafeMutablePointer<SelectorKey<Data>>.allocate(capacity: size)
         freshSerials.initialize(repeating: 0, count: size)
         if let serials, let keys {
-            // SAFETY: what is initialised moves.
+            // SAFETY: only initialised keys are moved.
             for fd in 0..<count where serials[fd] != 0 {
                 freshSerials[fd] = serials[fd]
                 (freshKeys + fd).moveInitialize(from: keys + fd, count: 1)
@@ -55,21 +55,21 @@ struct RegistrationSlots<Data>: ~Copyable {
         (serials, keys, count) = (freshSerials, freshKeys, size)
     }
 
-    /// Adds a number that there is room for.
+    /// Adds a descriptor that there is room for.
     @inlinable
     func add(_ fd: Int32, serial: Int, key: SelectorKey<Data>) {
         serials.unsafelyUnwrapped[Int(fd)] = serial
         (keys.unsafelyUnwrapped + Int(fd)).initialize(to: key)
     }
 
-    /// Takes a registered number out, and gives its key.
+    /// Removes a registered descriptor, and returns its key.
     @inlinable
     func remove(_ fd: Int32) -> SelectorKey<Data> {
         serials.unsafelyUnwrapped[Int(fd)] = 0
         return (keys.unsafelyUnwrapped + Int(fd)).move()
     }
 
-    /// The registered numbers, in the order of registration.
+    /// The registered descriptors, in the order of registration.
     var inOrder: [Int32] {
         (0..<Int32(count)).filter { serial($0) != 0 }.sorted { serial($0) < serial($1) }
     }

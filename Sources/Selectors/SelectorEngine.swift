@@ -2,18 +2,18 @@ import CSelectors
 import SelectorsCore
 import Synchronization
 
-/// The part of a selector that does not depend on the type of its data: the core, with errors that
-/// have names, a lock, and room for events.
+/// The part of a selector that does not depend on the type of its data: the core with named
+/// errors, a lock, and event buffers.
 ///
-/// The other part is inlined into the program, which knows that type, and calls this one.
+/// The generic part is inlined into the program, which knows the type, and calls this one.
 @usableFromInline
 final class SelectorEngine: @unchecked Sendable {
     private let core: SelectorCore
-    /// The core's gate for faces: with the address at hand the lock takes fewer calls.
+    /// The gate of the Swift face; with its address at hand, taking the lock needs fewer calls.
     private let gate: Gate
-    /// How many are registered, or were a moment ago.
+    /// The approximate number of registrations.
     private let count = Atomic<Int>(0)
-    /// The address of an ``EventBuffer`` that no wait has now.
+    /// The address of an ``EventBuffer`` that no wait is using.
     private let spare = Atomic<UnsafeMutableRawPointer?>(nil)
 
     init(_ backend: String?) throws(SelectorError) {
@@ -43,11 +43,12 @@ final class SelectorEngine: @unchecked Sendable {
 
     var backend: String { String(cString: core.backendName) }
 
-    /// Takes the lock of what is kept of registrations, which is never held during a wait, nor while
-    /// code of the caller's runs.
+    /// Takes the lock that guards the registrations.
     ///
-    /// - Throws: `.system(EDEADLK)` where a backend's function has called back; `.closed` in a child
-    ///   whose fork was not noticed.
+    /// It is never held while a wait blocks or while code of the program runs.
+    ///
+    /// - Throws: `.system(EDEADLK)` if a backend's function calls its own selector; `.closed` in a
+    ///   child whose fork went unnoticed.
     @usableFromInline
     func lock() throws(SelectorError) {
         try withErrors { () throws(SystemError) in try gate.lock() }
@@ -87,7 +88,7 @@ final class SelectorEngine: @unchecked Sendable {
 
     // MARK: Waiting
 
-    /// Waits, and gives the events; the caller gives the buffer back by ``finish(_:)``.
+    /// Waits, and returns the events; the caller must pass the buffer to ``finish(_:)``.
     @usableFromInline
     func wait(
         _ timeout: Duration?, _ signals: UnsafePointer<sigset_t>?
@@ -108,20 +109,20 @@ final class SelectorEngine: @unchecked Sendable {
         }
     }
 
-    /// With the lock held: takes the buffer back, and gives the lock back.
+    /// Takes the buffer back and releases the lock, which must be held.
     @usableFromInline
     func finish(_ buffer: EventBuffer) {
-        // Nobody else puts one there, for that takes the lock: a plain store does.
+        // A plain store suffices: other threads store here only with the lock held.
         if spare.load(ordering: .relaxed) == nil {
             spare.store(buffer.address, ordering: .releasing)
         } else {
-            // Another thread had one of its own.
+            // Another thread has returned its own buffer.
             buffer.deallocate()
         }
         unlock()
     }
 
-    /// Without the lock: takes the buffer back.
+    /// Takes the buffer back; the lock must not be held.
     @usableFromInline
     func keep(_ buffer: EventBuffer) {
         if (try? lock()) != nil { finish(buffer) } else { buffer.deallocate() }
@@ -140,7 +141,7 @@ final class SelectorEngine: @unchecked Sendable {
 
     // MARK: The rest
 
-    /// Gives back the error for a wrong argument, unless the selector is closed, which goes first.
+    /// Returns the error for a wrong argument, or throws `.closed`, which takes precedence.
     @usableFromInline
     func refusal(_ error: SelectorError) throws(SelectorError) -> SelectorError {
         try checkOpen()
@@ -165,8 +166,8 @@ final class SelectorEngine: @unchecked Sendable {
         try withErrors { () throws(SystemError) in try core.wakeup() }
     }
 
-    /// Does what ``wakeup()`` does, for a signal handler: takes no lock, allocates nothing, and makes
-    /// no error of what fails.
+    /// Does what ``wakeup()`` does, for a signal handler: takes no lock, allocates nothing, and
+    /// ignores errors.
     func wake() {
         try? core.wakeup()
     }
@@ -181,11 +182,11 @@ final class SelectorEngine: @unchecked Sendable {
     }
 
     func close() {
-        // A backend that closes the selector it belongs to is refused.
+        // The core refuses a backend that closes its own selector.
         try? core.close()
     }
 
-    /// Calls the core, and gives its errors their names.
+    /// Calls the core, and converts its errors.
     @inline(__always)
     private func withErrors<Result>(
         about fd: Int32 = -1, _ call: () throws(SystemError) -> Result
@@ -198,10 +199,10 @@ final class SelectorEngine: @unchecked Sendable {
     }
 }
 
-/// A duration in whole nanoseconds, rounded up and cut to the range from 0 to `Int64.max`.
+/// A duration in nanoseconds, rounded up and clamped to the range from 0 to `Int64.max`.
 package func nanoseconds(_ duration: Duration) -> Int64 {
     if duration <= .zero { return 0 }
-    // Before anything is computed: components trap beyond the range of Int64.
+    // Checked before the conversion: components trap beyond the range of Int64.
     if duration >= .nanoseconds(Int64.max) { return .max }
     let (seconds, attoseconds) = duration.components
     return seconds * 1_000_000_000 + (attoseconds + 999_999_999) / 1_000_000_000

@@ -8,12 +8,14 @@ import SelectorsCore
     import Darwin
 #endif
 
-/// What a selector can fail with.
+/// The errors of a selector.
 ///
 /// A call that throws has changed nothing.
 public enum SelectorError: Error, Hashable, Sendable {
-    /// The mask has no readiness bit or unknown bits, or `.exclusive` beside `.priority` or
-    /// `.readHangup`. C: `-EINVAL`.
+    /// The mask contains no readiness bit, or unknown bits, or combines `.exclusive` with
+    /// `.priority` or `.readHangup`.
+    ///
+    /// C: `-EINVAL`.
     case invalidEvents
     /// The file object has no descriptor (a negative one). C: `-EINVAL`.
     case invalidFileDescriptor
@@ -23,15 +25,21 @@ public enum SelectorError: Error, Hashable, Sendable {
     case notRegistered(Int32)
     /// The selector is closed. C: `-ECANCELED`.
     case closed
-    /// A signal was handled, and the selector is interruptible. C: `-EINTR`.
+    /// A signal interrupted the wait of an interruptible selector.
+    ///
+    /// C: `-EINTR`.
     case interrupted
-    /// No backend could be chosen or added; the message tells which names there are. C: `-EINVAL`
-    /// (malformed), `-ENOENT` (unknown), `-ENOTSUP` (none can be used here), `-EEXIST` (taken).
+    /// No backend could be chosen or added; the message lists the names.
+    ///
+    /// C: `-EINVAL` (malformed), `-ENOENT` (unknown), `-ENOTSUP` (none can be used here),
+    /// `-EEXIST` (taken).
     case backend(code: Int32, message: String)
-    /// The system refused, with this errno value. C: the same, negative.
+    /// The system failed with this errno value.
+    ///
+    /// C: the same, negative.
     case system(Int32)
 
-    /// The errno value that the C function of the same name would have given.
+    /// The errno value that the corresponding C function reports.
     public var errno: Int32 {
         switch self {
         case .invalidEvents, .invalidFileDescriptor: EINVAL
@@ -45,7 +53,7 @@ public enum SelectorError: Error, Hashable, Sendable {
 }
 
 extension SelectorError {
-    /// Gives an error of the core its name, for a call with valid arguments on `fd`.
+    /// Converts an error of the core, for a call with valid arguments on `fd`.
     init(_ error: SystemError, fd: Int32) {
         switch error.code {
         case EEXIST: self = .alreadyRegistered(fd)

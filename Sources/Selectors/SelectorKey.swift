@@ -1,14 +1,14 @@
-/// A registration: what `register` was told.
+/// A registration, with the arguments of `register`.
 ///
 /// The C type is `sel_key`.
 public struct SelectorKey<Data> {
-    /// What was registered, unless that is the descriptor: so a key is copied at little cost.
+    /// The file object, or `nil` if it is the descriptor, so that a key is cheap to copy.
     @usableFromInline let box: FileObjectBox?
-    /// Its descriptor at the time of registration.
+    /// The descriptor at the time of registration.
     public let fd: Int32
-    /// What it is watched for.
+    /// The events for which it is watched.
     public let events: EventMask
-    /// What was attached to it.
+    /// The attached data.
     public let data: Data
 
     /// The object that was registered.
@@ -29,9 +29,9 @@ public struct SelectorKey<Data> {
 public struct ReadyEvent<Data> {
     /// The registration.
     public let key: SelectorKey<Data>
-    /// What it is ready for: never empty, never more than `key.events`.
+    /// The events for which it is ready: a subset of `key.events`, never empty.
     public let events: EventMask
-    /// Why it is ready beyond the usual; mostly empty.
+    /// Additional causes; usually empty.
     public let detail: EventDetail
 
     @inlinable

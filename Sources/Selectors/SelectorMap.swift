@@ -1,9 +1,9 @@
-/// A live, read-only view of a selector's registrations: it shows each change at once, and nothing
-/// once the selector is closed.
+/// A live, read-only view of a selector's registrations: it shows each change at once, and is
+/// empty once the selector is closed.
 ///
-/// ``BaseSelector/keys`` gives it.
+/// ``BaseSelector/keys`` returns it.
 ///
-/// Iteration goes over a copy, in the order of registration, so that the body may change the
+/// Iteration uses a copy, in the order of registration, so that the loop's body may change the
 /// selector.
 public struct SelectorMap<Data>: Sequence {
     let selector: BaseSelector<Data>
@@ -25,14 +25,14 @@ public struct SelectorMap<Data>: Sequence {
         try? selector.key(of: fileObject)
     }
 
-    /// Tells whether a file object or descriptor is registered.
+    /// Returns whether a file object or descriptor is registered.
     ///
     /// - Complexity: O(1), for a closed object O(n).
     public func contains(_ fileObject: some FileObject) -> Bool {
         self[fileObject] != nil
     }
 
-    /// Iterates over the keys as they are now, in the order of registration.
+    /// Iterates over a copy of the current keys, in the order of registration.
     ///
     /// - Complexity: O(n).
     public func makeIterator() -> IndexingIterator<[SelectorKey<Data>]> {

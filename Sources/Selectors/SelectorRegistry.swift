@@ -5,14 +5,14 @@ import SelectorsCore
 ///
 /// Any thread may use it.
 public enum SelectorRegistry {
-    /// All backends, the best first, those that cannot be used here included.
+    /// All backends, best first, including those that cannot be used here.
     ///
-    /// The first call tries each of them once. The C function is `sel_backends`.
+    /// The first call probes each of them once. The C function is `sel_backends`.
     public static var backends: [BackendInfo] {
         guard let registry = try? BackendRegistry.shared() else { return [] }
         var infos: [sel_backend_info] = []
         var count = Int(registry.describe(nil, max: 0))
-        // Another thread may add one between the two looks.
+        // Another thread may add a backend between the two calls.
         while count > infos.count {
             infos = Array(repeating: sel_backend_info(), count: count)
             count = Int(registry.describe(&infos, max: Int32(infos.count)))
@@ -20,12 +20,14 @@ public enum SelectorRegistry {
         return infos.map(BackendInfo.init)
     }
 
-    /// Adds a backend, for the rest of the process; it is tried when it is first asked for.
+    /// Adds a backend for the rest of the process.
     ///
-    /// - Throws: ``BackendError`` with `EEXIST` where the name is taken, `EINVAL` where name or rank
-    ///   is not as ``BackendDescriptor`` says, `ENOMEM`.
+    /// It is probed on first use.
+    ///
+    /// - Throws: ``BackendError`` with `EEXIST` if the name is taken, `EINVAL` if the name or the
+    ///   rank violates ``BackendDescriptor``, `ENOMEM`.
     public static func add(_ descriptor: BackendDescriptor) throws(BackendError) {
-        // In C a name ends at a 0; the empty one is refused.
+        // In C a name ends at a 0; the empty name is rejected.
         let name = descriptor.name.utf8.contains(0) ? "" : descriptor.name
         do throws(SystemError) {
             try name.utf8CString.withUnsafeBufferPointer { name throws(SystemError) in
@@ -40,12 +42,13 @@ public enum SelectorRegistry {
 
     /// Loads a plug-in, a shared library, and adds its backend, for the rest of the process.
     ///
-    /// One that is refused is listed under its path, with the reason.
+    /// A rejected plug-in is listed under its path, with the reason.
     ///
-    /// - Throws: ``BackendError`` with `EINVAL` where the path has no slash or the library no function
-    ///   `sel_plugin`, `ELIBACC` where it cannot be loaded, or what its table is refused with.
+    /// - Throws: ``BackendError`` with `EINVAL` if the path has no slash or the library has no
+    ///   function `sel_plugin`, `ELIBACC` if it cannot be loaded, or the error of its rejected
+    ///   table.
     ///
-    /// The C function is `sel_load_plugin`, and `selectors_plugin.h` the manual.
+    /// The C function is `sel_load_plugin`. The manual is `selectors_plugin.h`.
     public static func loadPlugin(_ path: String) throws(BackendError) {
         do throws(SystemError) {
             try path.utf8CString.withUnsafeBufferPointer { path throws(SystemError) in
@@ -57,16 +60,16 @@ public enum SelectorRegistry {
     }
 }
 
-/// A backend as it is added to ``SelectorRegistry``.
+/// The description of a backend to add to ``SelectorRegistry``.
 public struct BackendDescriptor: Sendable {
-    /// What `SELECTORS_BACKEND` calls it: 1 to 32 of the characters `a-z`, `0-9`, `_`, `-`; the
-    /// first one is a letter.
+    /// Its name in `SELECTORS_BACKEND`: 1 to 32 of the characters `a-z`, `0-9`, `_`, `-`, with a
+    /// letter first.
     public let name: String
-    /// The highest rank that can be used here is the default; 0: chosen by name alone.
+    /// The usable backend with the highest rank is the default; 0: chosen by name only.
     ///
     /// The built-in ones have 300 (epoll, kqueue), 250 (devpoll), 200 (poll) and 100 (select).
     public let rank: Int32
-    /// What the backend can do beyond the contract.
+    /// The optional features of the backend.
     public let capabilities: BackendCapabilities
     /// Makes a backend, for one selector.
     public let make: @Sendable () throws(SystemError) -> any SelectorBackend
@@ -85,17 +88,17 @@ public struct BackendDescriptor: Sendable {
     }
 }
 
-/// What the registry knows of a backend.
+/// A backend in the registry.
 public struct BackendInfo: Sendable {
-    /// What `SELECTORS_BACKEND` calls it.
+    /// Its name in `SELECTORS_BACKEND`.
     public let name: String
     /// Why it cannot be used here, or `nil` if it can.
     public let reason: String?
-    /// The path of the plug-in that it came with, or `nil`.
+    /// The path of the plug-in that provided it, or `nil`.
     public let origin: String?
-    /// The highest one that can be used is the default; 0: chosen by name alone.
+    /// The usable backend with the highest rank is the default; 0: chosen by name only.
     public let rank: Int32
-    /// What it can do beyond the contract.
+    /// The optional features of the backend.
     public let capabilities: BackendCapabilities
     /// Whether it can be used here.
     public var isAvailable: Bool { reason == nil }
@@ -112,12 +115,12 @@ public struct BackendInfo: Sendable {
 /// Why a backend could not be chosen or added.
 public struct BackendError: Error, Sendable {
     /// An errno value: `EINVAL` (malformed list or descriptor), `ENOENT` (unknown name), `ENOTSUP`
-    /// (none can be used here), `EEXIST` (the name is taken), or what the system answered.
+    /// (none can be used here), `EEXIST` (the name is taken), or the system's error.
     public let code: Int32
-    /// What is wrong, with the names that there are.
+    /// What is wrong, with the names of the backends.
     public let message: String
 
-    /// Takes over what the registry has just thrown in this thread, with its words.
+    /// Converts an error that the registry has just thrown in this thread, with its message.
     init(_ error: SystemError) {
         code = error.code
         message = String(cString: LastError.text)

@@ -1,42 +1,42 @@
 import Synchronization
 
-/// A job and the role of the executor that it came to.
+/// A job, and the role in which the executor received it.
 ///
-/// A task that is run in another role is enqueued again at each of its steps.
+/// A task that runs in the wrong role is enqueued again at each of its steps.
 struct Job {
     enum Role {
-        /// Of an actor.
+        /// A job of an actor.
         case serial
-        /// Of a task that prefers the executor.
+        /// A job of a task that prefers the executor.
         case task
-        /// Of a task in an actor that also prefers the executor.
+        /// A job of an actor whose task also prefers the executor.
         case both
     }
 
     let job: UnownedJob
     let role: Role
 
-    /// Whether another job is a step of the same task.
+    /// Returns whether another job belongs to the same task.
     func isStep(ofTaskOf other: UnownedJob) -> Bool {
-        // SAFETY: an unowned job is a pointer, and nothing else.
+        // SAFETY: an unowned job is a single pointer.
         unsafeBitCast(job, to: UInt.self) == unsafeBitCast(other, to: UInt.self)
     }
 }
 
 /// The jobs of an executor, in the order of their arrival.
 ///
-/// Those of the running thread need no lock.
+/// Jobs that the running thread adds need no lock.
 final class JobQueue: Sendable {
-    /// The jobs that came since the last ``turn()``; the running thread's own.
+    /// The jobs that arrived since the current turn began; used only by the running thread.
     @exclusivity(unchecked) private nonisolated(unsafe) var fresh: [Job] = []
-    /// The jobs that the running thread works on.
+    /// The jobs of the current turn; used only by the running thread.
     @exclusivity(unchecked) private nonisolated(unsafe) var turn: [Job] = []
     @exclusivity(unchecked) private nonisolated(unsafe) var position = 0
-    /// How many jobs were taken; the running thread's own, for tests.
+    /// The number of jobs taken so far; used only by the running thread, for tests.
     @exclusivity(unchecked) private(set) nonisolated(unsafe) var taken = 0
 
     private let lock = Lock()
-    /// Jobs that other threads sent, guarded by ``lock``.
+    /// The jobs that other threads sent; guarded by ``lock``.
     @exclusivity(unchecked) private nonisolated(unsafe) var mail: [Job] = []
     private let hasMail = Atomic<Bool>(false)
 
@@ -44,28 +44,28 @@ final class JobQueue: Sendable {
     @inline(__always)
     func add(_ job: Job) { fresh.append(job) }
 
-    /// Adds a job from any other thread.
+    /// Adds a job, in any other thread.
     func send(_ job: Job) {
         lock.lock()
         mail.append(job)
-        // Before the sender looks whether the running thread sleeps, which looks here after it has
-        // said so: one of them sees the other.
+        // The sender stores this before it loads `isAsleep`; the running thread stores `isAsleep`
+        // before it loads this. So at least one of them sees the other's store.
         hasMail.store(true, ordering: .sequentiallyConsistent)
         lock.unlock()
     }
 
-    /// Whether the running thread has nothing to do: also after it has said that it is going to sleep.
+    /// Whether there is no job; the running thread asks again after it has set `isAsleep`.
     var isEmpty: Bool {
         position == turn.count && fresh.isEmpty && !hasMail.load(ordering: .sequentiallyConsistent)
     }
 
-    /// How many jobs are there now, those from other threads included.
+    /// Returns the number of jobs, including those from other threads.
     func count() -> Int {
         collectMail()
         return turn.count - position + fresh.count
     }
 
-    /// Takes the first job.
+    /// Removes and returns the first job.
     func next() -> Job? {
         if position == turn.count {
             turn.removeAll(keepingCapacity: true)

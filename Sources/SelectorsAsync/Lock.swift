@@ -1,13 +1,13 @@
 import CSelectorsPlatform
 
-/// A mutex of the system, at an address of its own; for sections without a wait.
+/// A mutex of the system with a stable address, for sections that do not block.
 ///
-/// `Synchronization.Mutex` would do, but the thread sanitizer does not know it.
+/// `Synchronization.Mutex` would suffice, but ThreadSanitizer does not know it.
 struct Lock: ~Copyable, @unchecked Sendable {
     private let mutex: UnsafeMutablePointer<platform_mutex>
 
     init() {
-        // SAFETY: `platform_mutex_init` initialises all of it; `deinit` gives it back.
+        // SAFETY: `platform_mutex_init` initialises all of it; `deinit` frees it.
         mutex = .allocate(capacity: 1)
         platform_mutex_init(mutex)
     }

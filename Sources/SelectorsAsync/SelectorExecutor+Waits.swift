@@ -1,10 +1,10 @@
 import CSelectorsPlatform
 import Selectors
 
-/// Waits for files: how they begin and end, and what is registered on their behalf.
+/// Waits for files: their beginning, their end, and the registrations that they need.
 ///
-/// A wait stands in the table from its beginning to its end. Whoever takes it out, under the lock,
-/// resumes its task, after the lock was given back: so each is resumed once.
+/// A wait is in the table from beginning to end. The code that removes it, under the lock, resumes
+/// its task after releasing the lock. So each task is resumed once.
 extension SelectorExecutor {
     // MARK: Beginning and end
 
@@ -26,16 +26,17 @@ extension SelectorExecutor {
             Wait(
                 task: task, file: file, events: events, continuation: continuation,
                 deadline: deadline, round: round, isForeign: isForeign, next: file.first))
-        // The thread sleeps until an earlier deadline's end.
+        // The thread may be blocked until the deadline that was the earliest before.
         let isEarliest = isForeign && waits.earliest == slot
         lock.unlock()
         if isEarliest { selector.waker.wake() }
     }
 
-    /// Registers what a new wait is for, or throws what ends that at once.
+    /// Registers the file for a new wait, or throws the error that ends the wait at once.
     ///
-    /// A task is marked as cancelled before its handler is called, and the handler takes the lock: it
-    /// either finds the wait in the table, or the mark is seen here.
+    /// A task is marked as cancelled before its cancellation handler is called, and the handler
+    /// takes the lock. So either the handler finds the wait in the table, or the mark is seen
+    /// here.
     private func register(
         _ file: FileState, _ task: UInt, _ events: EventMask, _ isForeign: Bool
     ) throws {
@@ -53,7 +54,7 @@ extension SelectorExecutor {
 
     private static func deadline(_ timeout: Duration) -> Int64 {
         let (end, isOver) = platform_now().addingReportingOverflow(nanoseconds(timeout))
-        // The last nanosecond stands for no deadline.
+        // `Int64.max` means no deadline.
         return isOver ? .max - 1 : min(end, .max - 1)
     }
 
@@ -63,7 +64,7 @@ extension SelectorExecutor {
         if task == file.owner { file.isOwnerCancelled = true }
         var slot = file.first
         while slot != WaitTable.none && waits[slot].task != task { slot = waits[slot].next }
-        // It has not begun, or has ended.
+        // The wait has not begun, or has ended.
         guard slot != WaitTable.none else { return lock.unlock() }
         let wait = waits.remove(slot)
         updateRegistration(file)
@@ -71,7 +72,7 @@ extension SelectorExecutor {
         wait.continuation.resume(throwing: CancellationError())
     }
 
-    /// Ends the waits for a file for good.
+    /// Ends the waits for a file permanently.
     func unregister(_ file: FileState) {
         lock.lock()
         file.isUnregistered = true
@@ -80,7 +81,7 @@ extension SelectorExecutor {
         for wait in ended { wait.resume(throwing: SelectorError.notRegistered(file.fd)) }
     }
 
-    /// Takes the waits for a file, and its registration.
+    /// Removes the waits for a file and its registration.
     func takeAll(of file: FileState) -> [Continuation] {
         var ended: [Continuation] = []
         while file.first != WaitTable.none { ended.append(waits.remove(file.first).continuation) }
@@ -88,10 +89,10 @@ extension SelectorExecutor {
         return ended
     }
 
-    /// Forgets the registration of a handle that is gone, and so has no waits.
+    /// Removes the registration of a handle that is being deallocated, and so has no waits.
     func dropHandle(_ file: FileState) {
         lock.lock()
-        // A select may just have returned it.
+        // A select may just have returned it, so keep it alive.
         if isSelecting && !file.interest.isEmpty { dropped.append(file) }
         unregisterFile(file)
         lock.unlock()
@@ -99,10 +100,10 @@ extension SelectorExecutor {
 
     // MARK: Around a select
 
-    /// Adapts what is registered to who waits now.
+    /// Updates the registrations to the current waits.
     ///
-    /// - Returns: The moment on the monotonic clock until which to wait, `Int64.max` for no limit;
-    ///   `nil` once stopped.
+    /// - Returns: The time on the monotonic clock at which the select must end, `Int64.max` for no
+    ///   limit; `nil` once stopped.
     func prepareSelect() -> Int64? {
         lock.lock()
         defer { lock.unlock() }
@@ -117,13 +118,13 @@ extension SelectorExecutor {
         return waits.earliest.map { waits[$0].deadline } ?? .max
     }
 
-    /// Wakes the tasks whose files are ready or whose time is over.
+    /// Wakes the tasks whose files are ready or whose timeout has expired.
     func finishSelect(_ ready: [ReadyEvent<Unmanaged<FileState>>]) {
         lock.lock()
         for event in ready {
             event.key.data._withUnsafeGuaranteedRef { wake($0, for: event.events) }
         }
-        // The waits whose time is over, if the select has looked at their files.
+        // A wait expires only after a select that began after it, and so has polled its file.
         let now = waits.earliest == nil ? 0 : platform_now()
         while let slot = waits.earliest, waits[slot].deadline <= now, waits[slot].round < round {
             let wait = waits.remove(slot)
@@ -147,7 +148,7 @@ extension SelectorExecutor {
         }
         if file.isOneShot {
             file.isSpent = true
-            // The others are to be told, too.
+            // Re-arm it for the remaining waits.
             if file.first != WaitTable.none { updateRegistration(file) }
         } else if !file.isDirty {
             file.isDirty = true
@@ -157,7 +158,8 @@ extension SelectorExecutor {
 
     // MARK: Registrations
 
-    /// What all waits for a file want, and whether one of them is a foreign task's.
+    /// The union of the events of all waits for a file, and whether one of them is a foreign
+    /// task's.
     private func wanted(_ file: FileState) -> (EventMask, isAnyForeign: Bool) {
         var events: EventMask = []
         var isAnyForeign = false
@@ -170,13 +172,13 @@ extension SelectorExecutor {
         return (events, isAnyForeign)
     }
 
-    /// Makes a registration fit those who wait: without any it is forgotten.
+    /// Updates a registration to the current waits; removes it if there are none.
     private func updateRegistration(_ file: FileState) {
         if file.interest.isEmpty { return }
         let (events, isAnyForeign) = wanted(file)
         if events.isEmpty { return unregisterFile(file) }
         if events == file.interest && isAnyForeign == file.isOneShot && !file.isSpent { return }
-        // Less than before, or the same again, which is never refused.
+        // Fewer events, or the same again, which never fails.
         try? watch(file, events, isOneShot: isAnyForeign)
     }
 
@@ -192,8 +194,8 @@ extension SelectorExecutor {
                 try selector.modify(file.fd, events: mask, data: data)
             }
         } catch .alreadyRegistered {
-            // Of a handle that nobody waits for now, perhaps of a file that was closed, nothing is to
-            // be heard.
+            // The other handle has no waits, and its file may be closed: its registration is not
+            // needed.
             let owner = try selector.key(of: file.fd).data.takeUnretainedValue()
             guard owner.first == WaitTable.none else { throw .alreadyRegistered(file.fd) }
             unregisterFile(owner)
@@ -206,7 +208,7 @@ extension SelectorExecutor {
         if file.interest.isEmpty { return }
         file.interest = []
         file.isSpent = false
-        // It is registered, and the selector open.
+        // This cannot fail: the file is registered, and the selector is open.
         _ = try? selector.unregister(file.fd)
     }
 }

@@ -2,7 +2,7 @@ import CSelectorsPlatform
 import Selectors
 import Synchronization
 
-/// Runs tasks and actors in one thread, which waits for files when there is nothing to run.
+/// Runs tasks and actors in one thread, which waits for files if there is no job to run.
 ///
 ///     let executor = try SelectorExecutor()
 ///     Task(executorPreference: executor) {
@@ -13,9 +13,9 @@ import Synchronization
 ///     }
 ///     try executor.run()
 ///
-/// What ``AsyncFile/readiness(for:timeout:)`` wakes goes on in the thread that saw the
-/// readiness, with no hop to another one. A child task inherits the preference, an unstructured
-/// `Task { … }` does not. An actor is pinned to it so:
+/// A task that ``AsyncFile/readiness(for:timeout:)`` wakes resumes in the thread that saw the
+/// readiness, without a thread switch. A child task inherits the preference; an unstructured
+/// `Task { … }` does not. An actor is pinned to the executor like this:
 ///
 ///     actor Session {
 ///         let executor: SelectorExecutor
@@ -24,42 +24,42 @@ import Synchronization
 ///         }
 ///     }
 ///
-/// Jobs are run in the order of their arrival, whatever their priority. None of them may block: all
-/// others would wait. Use one executor for each thread to use several processors.
+/// Jobs run in the order of their arrival, whatever their priority. A job must not block, because
+/// all others would wait. To use several processors, use one executor per thread.
 ///
 /// Any thread may call any method, unless it says otherwise.
 public final class SelectorExecutor: SerialExecutor, TaskExecutor {
-    /// What is registered is alive: a handle that goes is dropped first.
+    /// A registered file state is alive: a handle is dropped from here before it is deallocated.
     let selector: BaseSelector<Unmanaged<FileState>>
     let jobs = JobQueue()
-    /// The thread that runs the jobs, as `platform_thread` calls it; 0: none.
+    /// The thread that runs the jobs, as returned by `platform_thread`; 0: none.
     private let runner = Atomic<UInt>(0)
-    /// The job that runs; the running thread's own.
+    /// The current job; used only by the running thread.
     @exclusivity(unchecked) private nonisolated(unsafe) var current: Job?
-    /// Whether it has begun, or is about, to wait for files.
+    /// Whether the running thread is waiting for files, or is about to.
     private let isAsleep = Atomic<Bool>(false)
 
     let lock = Lock()
-    /// The waits; guarded by ``lock``, like all that follows.
+    /// The waits; guarded by ``lock``, as are the properties below up to `isStopped`.
     @exclusivity(unchecked) nonisolated(unsafe) var waits = WaitTable()
     /// The registrations that may have to change before the next select.
     @exclusivity(unchecked) nonisolated(unsafe) var dirty: [FileState] = []
-    /// Whether a select runs, or what it has returned is yet to be looked at.
+    /// Whether a select is in progress, or its result is not processed yet.
     @exclusivity(unchecked) nonisolated(unsafe) var isSelecting = false
-    /// The files whose handles have gone meanwhile.
+    /// The files whose handles were deallocated meanwhile.
     @exclusivity(unchecked) nonisolated(unsafe) var dropped: [FileState] = []
-    /// Counts the selects.
+    /// The number of selects so far.
     @exclusivity(unchecked) nonisolated(unsafe) var round: UInt64 = 0
     @exclusivity(unchecked) nonisolated(unsafe) var isStopped = false
 
-    /// The waits to be resumed; the running thread's own.
+    /// The waits to resume; used only by the running thread.
     @exclusivity(unchecked) nonisolated(unsafe) var woken: [(Continuation, EventMask)] = []
 
-    /// Opens an executor on the backend that a list names.
+    /// Opens an executor on the backend that a list selects.
     ///
-    /// - Parameter backend: A list as `BaseSelector.init(backend:)` takes it; `nil`: that of
-    ///   `SELECTORS_BACKEND`, or the best one.
-    /// - Throws: What `BaseSelector.init(backend:)` throws.
+    /// - Parameter backend: A list as for `BaseSelector.init(backend:)`; `nil`: that of
+    ///   `SELECTORS_BACKEND`, or the best backend.
+    /// - Throws: The errors of `BaseSelector.init(backend:)`.
     public init(backend: String? = nil) throws(SelectorError) {
         selector = try BaseSelector(backend: backend)
     }
@@ -68,12 +68,13 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
 
     /// Runs jobs and waits for files, in the calling thread, until ``stop()``.
     ///
-    /// Jobs that came before are run first. It returns after `stop` when no job is left. Jobs that
-    /// come later, as of a task that slept, are kept; call `run` again to run them.
+    /// Jobs that arrived before are run first. It returns after `stop` when no job is left. Jobs
+    /// that arrive later, such as those of a sleeping task, are kept; call `run` again to run
+    /// them.
     ///
-    /// - Throws: `.system(EBUSY)` while another thread runs it, `.system(EDEADLK)` from one of its own
-    ///   jobs; what `select` throws, as `ENOMEM`: waits and jobs are kept then, and `run` may be
-    ///   called again.
+    /// - Throws: `.system(EBUSY)` while another thread runs the executor, `.system(EDEADLK)` from
+    ///   one of its own jobs; the errors of `select`, such as `ENOMEM`: waits and jobs are kept
+    ///   then, and `run` may be called again.
     public func run() throws(SelectorError) {
         let thread = UInt(platform_thread())
         let (isMine, other) = runner.compareExchange(
@@ -92,9 +93,9 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
         }
     }
 
-    /// Runs the jobs that are there, and those that they add, up to a limit.
+    /// Runs the queued jobs, and those that they add, up to a limit.
     private func runJobs() {
-        // A task takes a few steps until it waits again, most of all in an actor.
+        // A task needs a few jobs until it waits again, especially in an actor.
         var left = 128 + 4 * jobs.count()
         while left > 0, let next = jobs.next() {
             current = next
@@ -110,7 +111,7 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
         current = nil
     }
 
-    /// Waits for files until a moment on the monotonic clock, or only looks if there are jobs.
+    /// Waits for files until a time on the monotonic clock, or only polls if there are jobs.
     private func select(
         into ready: inout [ReadyEvent<Unmanaged<FileState>>], until end: Int64
     ) throws(SelectorError) {
@@ -122,9 +123,9 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
 
     /// Ends all waits, and makes ``run()`` return when no job is left.
     ///
-    /// It is final: waits end with `.closed`, as do all that are begun later. Descriptors stay open. To call it
-    /// again does nothing; before `run` it makes that one return when it has run the jobs that are
-    /// there. Not for a signal handler: it takes a lock.
+    /// It is final: all waits, including later ones, end with `.closed`. Descriptors stay open. A
+    /// second call does nothing. After a call before `run`, `run` returns when it has run the
+    /// queued jobs. It must not be called from a signal handler, because it takes a lock.
     ///
     /// - Complexity: O(waits).
     public func stop() {
@@ -142,33 +143,35 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
     @inline(__always)
     var isCurrent: Bool { runner.load(ordering: .relaxed) == UInt(platform_thread()) }
 
-    /// Adds a job of an actor; for the language's own use.
+    /// Adds a job of an actor; called by the Swift runtime.
     ///
-    /// Any thread may call it, also before and after ``run()``.
-    /// - Parameter job: What to run.
+    /// Any thread may call it, even before and after ``run()``.
+    /// - Parameter job: The job to run.
     public func enqueue(_ job: consuming ExecutorJob) {
         let job = UnownedJob(job)
         add(Job(job: job, role: serialRole(of: job)))
     }
 
-    /// Adds a job of a task that prefers this executor; for the language's own use.
+    /// Adds a job of a task that prefers this executor; called by the Swift runtime.
     ///
-    /// Any thread may call it, also before and after ``run()``.
-    /// - Parameter job: What to run.
+    /// Any thread may call it, even before and after ``run()``.
+    /// - Parameter job: The job to run.
     @_implements(TaskExecutor,enqueue(_:))
     public func enqueueTask(_ job: consuming ExecutorJob) {
         add(Job(job: UnownedJob(job), role: .task))
     }
 
-    /// Guesses whether a job of an actor is of a task that also prefers this executor.
+    /// Guesses whether a job of an actor belongs to a task that also prefers this executor.
     ///
-    /// If the job that runs comes back, its task has another preference than its role says.
+    /// If the current job is enqueued again, its role was wrong: the task has the other
+    /// preference.
     private func serialRole(of job: UnownedJob) -> Job.Role {
         guard isCurrent, let current, current.isStep(ofTaskOf: job) else { return .serial }
         return current.role == .both ? .serial : .both
     }
 
-    /// Whether the task that calls runs here for its actor alone, and does not prefer this executor.
+    /// Whether the calling task runs here only because of its actor, and does not prefer this
+    /// executor.
     @inline(__always)
     var runsWithoutPreference: Bool {
         isCurrent && current?.role != .task
@@ -181,7 +184,7 @@ public final class SelectorExecutor: SerialExecutor, TaskExecutor {
         if isAsleep.load(ordering: .sequentiallyConsistent) { selector.waker.wake() }
     }
 
-    /// Ends the process unless the calling thread runs this executor's jobs; `assumeIsolated` of an
-    /// actor of this executor asks.
+    /// Ends the process unless the calling thread runs this executor's jobs; used by
+    /// `assumeIsolated` of an actor of this executor.
     public func checkIsolated() { precondition(isCurrent, "not in the thread of this executor") }
 }

@@ -1,7 +1,7 @@
 import Selectors
 
 #if DEBUG
-    /// It tells of one that is resumed twice or never.
+    /// Reports a continuation that is resumed twice or never.
     typealias Continuation = CheckedContinuation<EventMask, any Error>
 #else
     typealias Continuation = UnsafeContinuation<EventMask, any Error>
@@ -11,37 +11,37 @@ import Selectors
 struct Wait {
     /// The task, which has no other wait.
     let task: UInt
-    /// The file's state, which lives as long as the wait.
+    /// The file's state, which outlives the wait.
     unowned(unsafe) let file: FileState
     let events: EventMask
     let continuation: Continuation
     /// On the monotonic clock, in nanoseconds; `Int64.max`: none.
     let deadline: Int64
-    /// The executor's round in which it began.
+    /// The executor's round in which the wait began.
     let round: UInt64
     /// Whether the task runs elsewhere.
     let isForeign: Bool
     /// The next wait for the same file, or ``WaitTable/none``.
     var next: Int32
-    /// Where it stands among the deadlines.
+    /// Its index in the heap of deadlines.
     var place = 0
 }
 
-/// What an executor has on file about an ``AsyncFile``, under the executor's lock.
+/// The executor's state of an ``AsyncFile``, guarded by the executor's lock.
 final class FileState: @unchecked Sendable {
     let fd: Int32
-    /// What it is registered for; empty: it is not registered.
+    /// The registered events; empty: not registered.
     var interest: EventMask = []
-    /// Whether it is reported once, for tasks that run elsewhere; else level-triggered, for tasks of the
-    /// executor's thread.
+    /// Whether the registration is one-shot, for tasks that run elsewhere; otherwise it is
+    /// level-triggered, for tasks of the executor's thread.
     var isOneShot = false
-    /// Whether the one-shot registration has reported.
+    /// Whether the one-shot registration has fired.
     var isSpent = false
-    /// Whether it is in the executor's list of registrations to look at before the next select.
+    /// Whether it is in the executor's list of registrations to update before the next select.
     var isDirty = false
     var isUnregistered = false
-    /// The task whose waits end by the handler of ``withAsyncFile(_:on:_:)``; set once, before others
-    /// know of the handle.
+    /// The task whose waits are cancelled by the handler of ``withAsyncFile(_:on:_:)``; set once,
+    /// before the handle is shared.
     var owner: UInt = 0
     var isOwnerCancelled = false
     /// The first of its waits, or ``WaitTable/none``.
@@ -50,30 +50,30 @@ final class FileState: @unchecked Sendable {
     init(_ fd: Int32) { self.fd = fd }
 }
 
-/// The waits of an executor, each with a slot of its own, and a heap of their deadlines.
+/// The waits of an executor, each in its own slot, and a heap of their deadlines.
 ///
-/// Slots are used again, so that nothing is allocated once warm, and an ended wait leaves the heap at
-/// once.
+/// Slots are reused, so that the steady state allocates nothing. A wait leaves the heap when it
+/// ends.
 struct WaitTable: ~Copyable {
     static let none: Int32 = -1
 
     private var slots: [Wait?] = []
     private var free: [Int32] = []
-    /// The slots with a deadline; none is earlier than that at half its place.
+    /// A binary heap of the slots with a deadline, the earliest first.
     private var heap: [Int32] = []
 
     subscript(slot: Int32) -> Wait {
-        // A slot that is asked for is taken.
+        // The caller passes only slots in use.
         slots[Int(slot)].unsafelyUnwrapped
     }
 
-    /// The wait whose deadline comes first.
+    /// The slot of the wait with the earliest deadline.
     var earliest: Int32? { heap.first }
 
-    /// The number of deadlines, and of slots: what memory is used for.
+    /// The number of deadlines and of slots, which determine the memory use.
     var sizes: (deadlines: Int, slots: Int) { (heap.count, slots.count) }
 
-    /// The files that somebody waits for.
+    /// The file of each wait.
     var files: [FileState] { slots.compactMap { $0?.file } }
 
     /// Adds a wait to its file, and returns its slot.
@@ -92,7 +92,7 @@ struct WaitTable: ~Copyable {
         return slot
     }
 
-    /// Takes a wait from its file, in O(log n) with a deadline, after those of the file that began later.
+    /// Removes a wait: O(log n) with a deadline, plus the number of later waits for the same file.
     mutating func remove(_ slot: Int32) -> Wait {
         let wait = self[slot]
         if wait.file.first == slot {
@@ -111,7 +111,7 @@ struct WaitTable: ~Copyable {
         return wait
     }
 
-    /// Puts a slot into the heap, from a place that is free, up or down to where it belongs.
+    /// Inserts a slot into the heap: sifts it up or down from a free index.
     private mutating func insert(_ slot: Int32, at free: Int) {
         var place = free
         let deadline = self[slot].deadline

@@ -1,4 +1,4 @@
-// The functions of selectors.h, where their manual is: argument checks and conversion, no more.
+// The functions of selectors.h, which documents them: argument checks and conversion only.
 // swift-format-ignore-file: AlwaysUseLowerCamelCase, AllPublicDeclarationsHaveDocumentation
 
 import CSelectorsPlatform
@@ -16,7 +16,7 @@ public func sel_open(
         out.pointee = OpaquePointer(try BackendRegistry.shared().open(backend).address)
         return 0
     } catch {
-        // The registry has words of its own for it.
+        // The registry has recorded a message.
         return 0 &- error.code
     }
 }
@@ -173,7 +173,7 @@ private func wakeup(_ selector: OpaquePointer?) -> Int32 {
         try core(selector).wakeup()
         return 0
     } catch {
-        // A signal handler may be the caller: nothing is written down.
+        // The caller may be a signal handler: no message is recorded.
         return 0 &- error.code
     }
 }
@@ -252,7 +252,7 @@ public func sel_add_backend(_ ops: UnsafePointer<sel_backend_ops>!) -> Int32 {
         try BackendRegistry.shared().add(ops)
         return 0
     } catch {
-        // The registry has words of its own for it.
+        // The registry has recorded a message.
         return 0 &- error.code
     }
 }
@@ -288,7 +288,7 @@ private func tellWritten(_ memory: UnsafeRawPointer?, _ count: Int32, _ size: In
     if let memory, count > 0 { platform_tell_written(memory, Int(count) &* size) }
 }
 
-/// Runs a call on the core behind a handle, and turns what it throws into what C returns.
+/// Calls the core behind a handle, and converts an error to the value that C returns.
 @inline(__always)
 private func with(
     _ selector: OpaquePointer?, _ body: (SelectorCore) throws(SystemError) -> Int32
@@ -302,7 +302,7 @@ private func with(
     }
 }
 
-/// Runs a call that is about a descriptor.
+/// Does the same for a call on a descriptor.
 @inline(__always)
 private func with(
     _ selector: OpaquePointer?, descriptor fd: Int32,
@@ -325,7 +325,7 @@ private func refuse(_ error: SystemError, of core: SelectorCore, _ fd: Int32) ->
 /// The core behind a handle.
 @inline(__always)
 private func core(_ selector: OpaquePointer) -> SelectorCore {
-    // SAFETY: the caller holds the handle that sel_open gave, so the core lives during the call.
+    // SAFETY: the caller holds a handle from sel_open, so the core lives during the call.
     SelectorCore(UnsafeMutableRawPointer(selector))
 }
 

@@ -23,7 +23,7 @@ struct PlaceDescriptor {
     }
 }
 
-/// What every backend is to the engine: see ``SelectorBackend``, whose promises hold for all.
+/// The interface of a backend to the engine; ``SelectorBackend`` describes the contract.
 protocol Facility: ~Copyable {
     mutating func add(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError)
     mutating func modify(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError)
@@ -34,15 +34,15 @@ protocol Facility: ~Copyable {
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32
     mutating func fileno() throws(SystemError) -> Int32?
-    /// In a fork's child, at once: closes its own descriptors, which are the parent's.
+    /// Closes the descriptors that are shared with the parent; called in a fork's child at once.
     mutating func closeAfterFork()
     mutating func close()
 }
 
-/// A backend of any kind, as the engine calls it.
+/// A backend of any kind.
 ///
-/// The kinds are a closed set, so that a call costs a comparison and no retain; the first one is
-/// inlined. A backend lives in memory of its own, from `make` to ``close()``.
+/// The kinds are a closed set, so that a call costs a comparison and no retain; calls to epoll are
+/// inlined. `make` allocates the backend and ``close()`` frees it.
 enum Backend {
     case epoll(UnsafeMutablePointer<EpollBackend>)
     case kqueue(UnsafeMutablePointer<KqueueBackend>)
@@ -136,10 +136,10 @@ enum Backend {
         }
     }
 
-    /// Waits without a limit, in as few instructions as may be.
+    /// Waits without a timeout, in as few instructions as possible.
     ///
-    /// - Returns: The number of events, or a negative number, of which ``explain(_:errno:)`` makes an
-    ///   errno value.
+    /// - Returns: The number of events, or a negative number, which ``explain(_:errno:)`` converts
+    ///   to an errno value.
     @inline(__always)
     func waitPlainly(into events: UnsafeMutablePointer<BackendEvent>, max: Int32) -> Int32 {
         if case .epoll(let backend) = self {
@@ -159,7 +159,7 @@ enum Backend {
         }
     }
 
-    /// Gives the negative errno value of a plain wait that has failed; errno is as `saved` again.
+    /// Returns the negative errno value of a failed plain wait, and restores `errno` to `saved`.
     @inline(never)
     func explain(_ result: Int32, errno saved: Int32) -> Int32 {
         guard case .epoll(let backend) = self else { return result }
@@ -177,7 +177,7 @@ enum Backend {
         }
     }
 
-    /// A descriptor that is readable when a wait would report something, where there is one.
+    /// A descriptor that is readable when a wait would report an event, or `nil`.
     @inline(never)
     func pollable() -> Int32? {
         switch self {
@@ -198,7 +198,7 @@ enum Backend {
         }
     }
 
-    /// Whether a function of somebody else's may run in its calls.
+    /// Whether its calls may run functions of the program or of a plug-in.
     var isForeign: Bool {
         switch self {
         case .epoll, .kqueue, .poll, .select: false
@@ -206,7 +206,7 @@ enum Backend {
         }
     }
 
-    /// Frees all that the backend holds, and itself.
+    /// Frees the backend and its resources.
     @inline(never)
     func close() {
         switch self {

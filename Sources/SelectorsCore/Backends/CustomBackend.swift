@@ -1,6 +1,6 @@
 import CSelectorsPlatform
 
-/// Waits with a backend that a Swift program has written.
+/// Waits with a backend that a Swift program provides.
 struct CustomBackend: ~Copyable, Facility {
     private let backend: any SelectorBackend
 
@@ -47,7 +47,7 @@ struct CustomBackend: ~Copyable, Facility {
         try backend.fileno()
     }
 
-    /// Its reset is told of the fork.
+    /// Does nothing: the backend learns of the fork in its `reset`.
     func closeAfterFork() {}
 
     func close() {

@@ -4,23 +4,24 @@ import Synchronization
 /// Waits with epoll(7).
 ///
 /// The kernel's quirks:
-/// - It watches open files, not numbers. A file that was closed under one number and lives on
-///   under another (dup, fork) is still reported, with the token it was added with; a number
-///   that names another file now is unknown (`ENOENT`).
+/// - It watches open file descriptions, not descriptors. If a file was closed under one descriptor
+///   but remains open under another (dup, fork), it is still reported, with its original token. A
+///   descriptor that now refers to another file is unknown (`ENOENT`).
 /// - It refuses regular files and directories with `EPERM`.
-/// - It modifies nothing that is or becomes exclusive (`EINVAL`), and takes no more than reading
-///   and writing with it.
-/// - `epoll_pwait2` came with Linux 5.11; older kernels say `ENOSYS`, sandboxes what they like.
-/// - It takes no more events at a time than `INT_MAX` bytes hold (`EINVAL`).
+/// - `EPOLL_CTL_MOD` fails with `EINVAL` if the old or the new mask is exclusive. An exclusive
+///   mask may contain only reading and writing.
+/// - `epoll_pwait2` requires Linux 5.11; older kernels return `ENOSYS`, sandboxes any errno.
+/// - A wait for more events than fit into `INT_MAX` bytes fails with `EINVAL`.
 struct EpollBackend: ~Copyable, Facility {
     private(set) var epfd: Int32
-    /// The number that the parent's epoll had here, until there is one of the child's; -1: none.
+    /// The descriptor of the parent's epoll instance, until the child has its own; -1: none.
     private var former: Int32 = -1
-    /// What an epoll looks like.
+    /// The identity by which an epoll instance is recognised.
     private let identity: platform_identity
-    /// An epoll that watches `epfd` alone: the descriptor that is given out; -1 before.
+    /// An outer epoll instance that watches only `epfd`; -1: none.
     ///
-    /// Whoever waits for it does not notice when another file takes the place of `epfd`.
+    /// It is the descriptor that `fileno` returns, so that a replaced `epfd` goes unnoticed
+    /// outside.
     private var shell: Int32 = -1
     private let hasNanoseconds = Atomic<Bool>(true)
 
@@ -50,7 +51,7 @@ struct EpollBackend: ~Copyable, Facility {
         _ fd: Int32, mask: UInt32, token: UInt64, after result: Int32
     ) throws(SystemError) {
         if result == -EINVAL && fd == epfd { throw SystemError(ELOOP) }
-        // The very file was left behind under this number, and came back to it by dup.
+        // A stale registration of the same file exists, and dup restored its descriptor.
         if result == -EEXIST { return try modify(fd, mask: mask, token: token) }
         try check(result)
     }
@@ -70,11 +71,11 @@ struct EpollBackend: ~Copyable, Facility {
     }
 
     mutating func reset(afterFork: Bool, place: PlaceDescriptor) throws(SystemError) {
-        // A plug-in that was made before 1.1.0 does not pass on what is to be done at once.
+        // A plug-in built before 1.1.0 does not forward the fork notification.
         if afterFork && epfd >= 0 { closeAfterFork() }
         let fresh = try check(platform_epoll_create())
         if isOurs(epfd) {
-            // The old one may live on in a fork's child, and be reported by the shell.
+            // The old instance may live on in a fork's child, and the shell would report it.
             if isOurs(shell) { _ = platform_epoll_ctl(shell, EPOLL_CTL_DEL, epfd, 0, 0) }
             let result = platform_replace(fresh, epfd)
             _ = platform_close(fresh)
@@ -86,12 +87,12 @@ struct EpollBackend: ~Copyable, Facility {
         if shell >= 0 { try restoreShell() }
     }
 
-    /// Has the shell watch the epoll, and opens another one under the same number, or one above, if
-    /// somebody has closed it.
+    /// Makes the shell watch `epfd`; if the shell was closed, opens a new one under the same
+    /// number or a higher one.
     private mutating func restoreShell() throws(SystemError) {
         if isOurs(shell) {
             let result = platform_epoll_ctl(shell, EPOLL_CTL_ADD, epfd, PollMask.read, 0)
-            // Else another file has the number, one that looks like an epoll.
+            // On `EINVAL` the descriptor refers to another file that looks like an epoll instance.
             if result != -EINVAL { return _ = try check(result) }
         }
         let number = shell
@@ -104,7 +105,8 @@ struct EpollBackend: ~Copyable, Facility {
         shell = fresh
     }
 
-    /// Whether a number names an epoll that was opened here, as far as that can be told.
+    /// Whether a descriptor refers to an epoll instance opened here, as far as the system can
+    /// tell.
     @inline(never)
     private func isOurs(_ fd: Int32) -> Bool {
         fd >= 0 && platform_is_same(fd, identity) != 0
@@ -116,7 +118,7 @@ struct EpollBackend: ~Copyable, Facility {
     ) throws(SystemError) -> Int32 {
         let most = min(max, Int32.max / Int32(MemoryLayout<BackendEvent>.stride))
         let result = wait(events, most, timeout, signals)
-        // Somebody has closed the epoll, and the number names another file.
+        // The epoll instance was closed, and its descriptor now refers to another file.
         return try check(result == -EINVAL && !isOurs(epfd) ? -EBADF : result)
     }
 
@@ -144,13 +146,14 @@ struct EpollBackend: ~Copyable, Facility {
         return platform_epoll_wait(epfd, events, max, milliseconds)
     }
 
-    /// Waits without a limit; after -1 errno is to be looked at.
+    /// Waits without a timeout; returns -1 and sets `errno` on failure.
     @inline(__always)
     func waitPlainly(into events: UnsafeMutablePointer<BackendEvent>, max: Int32) -> Int32 {
         platform_epoll_wait_plainly(epfd, events, max)
     }
 
-    /// What a plain wait has failed with; 0 where it asked for more events than the kernel takes.
+    /// The error of a failed plain wait; 0 if the wait asked for more events than the kernel
+    /// accepts.
     func explain(_ result: Int32) -> Int32 {
         guard result == -EINVAL else { return result }
         return isOurs(epfd) ? 0 : -EBADF
@@ -161,7 +164,7 @@ struct EpollBackend: ~Copyable, Facility {
         return shell
     }
 
-    /// Opens an epoll that watches another one.
+    /// Opens an epoll instance that watches another one.
     @inline(never)
     private static func makeShell(around epfd: Int32) throws(SystemError) -> Int32 {
         let shell = try check(platform_epoll_create())
@@ -170,8 +173,8 @@ struct EpollBackend: ~Copyable, Facility {
         return try check(result < 0 ? result : shell)
     }
 
-    /// The shell's number is known outside, and so is replaced at once: the parent's epoll must not be
-    /// watched in its place.
+    /// Closes `epfd`, and replaces the shell at once: its descriptor is known outside, and must
+    /// not report the parent's events.
     mutating func closeAfterFork() {
         if isOurs(epfd) { _ = platform_close(epfd) }
         if epfd >= 0 { (former, epfd) = (epfd, -1) }
@@ -184,7 +187,7 @@ struct EpollBackend: ~Copyable, Facility {
     }
 
     func close() {
-        // The one is known by the other.
+        // The shell is recognised by its registration of `epfd`.
         if shell >= 0 && platform_epoll_ctl(shell, EPOLL_CTL_MOD, epfd, PollMask.read, 0) == 0 {
             _ = platform_close(shell)
         }

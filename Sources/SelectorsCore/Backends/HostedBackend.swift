@@ -1,9 +1,9 @@
 import CSelectorsPlatform
 import CSelectors
 
-/// A backend of the registry as a plug-in drives it: the other way round than ``PluginBackend``.
+/// A backend of the registry that a plug-in calls: the reverse of ``PluginBackend``.
 enum HostedBackend {
-    /// What every plug-in gets; it lives forever.
+    /// The functions that every plug-in receives; never freed.
     static var host: UnsafePointer<sel_plugin_host>? {
         guard let globals = Globals.shared else { return nil }
         return withUnsafePointer(to: &globals.pointee.host) { $0 }
@@ -43,7 +43,7 @@ enum HostedBackend {
         return UnsafePointer(ops)
     }
 
-    /// The table of functions for a backend of that description.
+    /// The table of functions for a backend with the given description.
     private static func makeOps(
         name: UnsafePointer<CChar>, rank: Int32, capabilities: BackendCapabilities
     ) -> sel_backend_ops {
@@ -52,7 +52,7 @@ enum HostedBackend {
             size: UInt32(MemoryLayout<sel_backend_ops>.size),
             name: name, rank: rank, capabilities: capabilities.rawValue,
             probe: nil,
-            // An instance comes from the host alone.
+            // Only the host's `open_backend` opens instances.
             open: { _ in -ENOTSUP },
             add: { instance, fd, mask, token in
                 HostedBackend.call(instance) { backend throws(SystemError) in

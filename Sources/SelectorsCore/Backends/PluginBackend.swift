@@ -1,14 +1,14 @@
 import CSelectorsPlatform
 import CSelectors
 
-/// Waits with a table of C functions, that of a program or of a plug-in.
+/// Waits with a table of C functions from a program or a plug-in.
 ///
-/// What the functions answer against the rules of `selectors_plugin.h` becomes `EPROTO`.
+/// A result that breaks the rules of `selectors_plugin.h` becomes `EPROTO`.
 struct PluginBackend: ~Copyable, Facility {
     private let ops: UnsafePointer<sel_backend_ops>
     private var instance: UnsafeMutableRawPointer?
 
-    /// Opens an instance; no function of the table is missing, and it lives forever.
+    /// Opens an instance; the table is complete and is never freed.
     static func make(_ ops: UnsafePointer<sel_backend_ops>) throws(SystemError) -> Backend {
         let instance = try open(ops)
         do throws(SystemError) {
@@ -49,7 +49,7 @@ struct PluginBackend: ~Copyable, Facility {
                 ops.pointee.add.unsafelyUnwrapped(instance, fd, mask, token)
             }
         } catch {
-            // These would speak of registrations, of which a backend does not know.
+            // These errors are about registrations, which a backend does not know.
             guard error.code == EEXIST || error.code == ENOENT else { throw error }
             throw LastError.recordBreach(by: ops.pointee.name, "add", 0 &- error.code)
         }
@@ -102,7 +102,7 @@ struct PluginBackend: ~Copyable, Facility {
     }
 }
 
-/// Calls a plug-in's function, and gives back its result, which must not be greater than `limit`.
+/// Calls a plug-in's function and returns its result, which must not exceed `limit`.
 @discardableResult
 private func callChecked(
     _ ops: UnsafePointer<sel_backend_ops>, _ function: StaticString, upTo limit: Int32,

@@ -1,18 +1,18 @@
 import CSelectorsPlatform
 
-/// Waits with poll(2), at ppoll(2)'s resolution where there is one.
+/// Waits with poll(2), or with ppoll(2) for its resolution if the system has it.
 ///
-/// The kernel watches numbers: a closed one is reported with `POLLNVAL` by each wait, and one that
-/// names another file now is watched as that file.
+/// The kernel looks descriptors up in each wait: it reports a closed one with `POLLNVAL`, and
+/// polls whatever file a descriptor refers to at that time.
 struct PollBackend: ~Copyable, Facility {
-    /// One slot for each watched descriptor, without gaps.
+    /// One slot per watched descriptor, without gaps.
     private var slots = Buffer<pollfd>()
     /// The token of each slot.
     private var tokens = Buffer<UInt64>()
-    /// The slot of each watched number.
+    /// The slot of each watched descriptor.
     private var slotOf = Buffer<Int32>()
     private(set) var count = 0
-    /// Where the next wait begins to look, so that what did not fit comes first.
+    /// The slot at which the next scan begins, so that events that did not fit come first.
     private var cursor = 0
     private var owed = OwedReports()
     private var hasNanoseconds = true
@@ -28,7 +28,7 @@ struct PollBackend: ~Copyable, Facility {
         try insert(fd, mask: mask, token: token)
     }
 
-    /// Starts to watch a number, be it open or not.
+    /// Starts to watch a descriptor, whether or not it is open.
     mutating func insert(_ fd: Int32, mask: UInt32, token: UInt64) throws(SystemError) {
         try slotOf.reserve(Int(fd) + 1)
         try owed.reserve(fd)
@@ -41,7 +41,7 @@ struct PollBackend: ~Copyable, Facility {
         count += 1
     }
 
-    /// The number that a slot watches.
+    /// The descriptor that a slot watches.
     func number(at slot: Int) -> Int32 { slots[slot].fd }
 
     mutating func modify(_ fd: Int32, mask: UInt32, token: UInt64) {
@@ -75,8 +75,8 @@ struct PollBackend: ~Copyable, Facility {
         try report(try check(poll(owed.count > 0 ? 0 : timeout, signals)), to: events, max: max)
     }
 
-    /// Waits, as ``wait(into:max:timeout:signals:)`` does, but also until `other` is readable, which
-    /// is not reported.
+    /// Does what ``wait(into:max:timeout:signals:)`` does, but also returns when `other` is
+    /// readable, which it does not report.
     mutating func wait(
         beside other: Int32, into events: UnsafeMutablePointer<BackendEvent>, max: Int32,
         timeout: Int64, signals: UnsafePointer<sigset_t>?
@@ -90,7 +90,7 @@ struct PollBackend: ~Copyable, Facility {
             try check(ready) - (isOtherReady ? 1 : 0), to: events, max: max)
     }
 
-    /// Stores what poll(2) has found in `found` slots, and what is owed.
+    /// Stores the events of the `found` slots that poll(2) found ready, and the owed ones.
     private mutating func report(
         _ found: Int32, to events: UnsafeMutablePointer<BackendEvent>, max: Int32
     ) throws(SystemError) -> Int32 {
@@ -120,7 +120,7 @@ struct PollBackend: ~Copyable, Facility {
         return wanted
     }
 
-    /// Takes note of so many reports that do not fit.
+    /// Records `count` events that do not fit.
     private mutating func keepRest(_ count: Int32, from first: Int) {
         var (left, slot) = (count, first)
         while left > 0 {
@@ -133,7 +133,7 @@ struct PollBackend: ~Copyable, Facility {
         }
     }
 
-    /// Adds what is owed to what the kernel has told now; returns how many more are ready.
+    /// Adds the owed events to the kernel's; returns how many more slots are ready.
     private mutating func addOwed() -> Int32 {
         var more: Int32 = 0
         for fd in 0..<owed.limit {
@@ -155,7 +155,7 @@ struct PollBackend: ~Copyable, Facility {
             let result = withUnsafePointer(to: &time) {
                 platform_ppoll(slots.base, nfds_t(count), timeout < 0 ? nil : $0, signals)
             }
-            // poll(2) cannot exchange the signal mask in one step with the wait.
+            // poll(2) cannot replace the signal mask atomically.
             if signals != nil || !Timeout.mayBeMissing(result) { return result }
             let other = platform_poll(slots.base, nfds_t(count), Timeout.milliseconds(timeout))
             if other != result { hasNanoseconds = false }

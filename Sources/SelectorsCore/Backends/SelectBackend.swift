@@ -3,21 +3,21 @@ import CSelectorsPlatform
 /// Waits with select(2), at pselect(2)'s resolution.
 ///
 /// The kernel's quirks:
-/// - `FD_SETSIZE` limits the type `fd_set`, not the system call: the bit sets here have the size
-///   that the highest number asks for.
-/// - One closed number makes the whole call fail with `EBADF`, unless it is beyond the end of the
-///   kernel's table.
-/// - It tells that something is up, not what: hang-up and error look like data. So the ready
-///   descriptors, or all of them after `EBADF`, are given to poll(2) for a look. The bits decide
-///   who is ready, poll says why.
+/// - `FD_SETSIZE` limits the type `fd_set`, not the system call: the bit sets here are as large as
+///   the highest descriptor requires.
+/// - One closed descriptor makes the whole call fail with `EBADF`, unless it is beyond the end of
+///   the kernel's descriptor table.
+/// - It does not report the cause: hang-up and error look like data. So the ready descriptors, or
+///   all of them after `EBADF`, are passed to poll(2). The bits decide which descriptors are
+///   ready; poll(2) adds the cause.
 struct SelectBackend: ~Copyable, Facility {
-    /// Numbers that are watched for one thing.
+    /// The descriptors that are watched for one kind of readiness.
     private struct NumberSet: ~Copyable {
         typealias Word = UInt
 
-        /// A bit for each number.
+        /// One bit per descriptor.
         private(set) var members = Buffer<Word>()
-        /// The copy that the kernel writes its answer into.
+        /// The copy that the kernel overwrites with its result.
         private var ready = Buffer<Word>()
         private var count = 0
 
@@ -40,25 +40,25 @@ struct SelectBackend: ~Copyable, Facility {
             members[Int(fd) / Word.bitWidth] >> (Int(fd) % Word.bitWidth) & 1 != 0
         }
 
-        /// What the kernel is given: `nil` where there are no members, which spares it the look.
+        /// The argument for the kernel: `nil` if the set is empty, which saves the kernel a scan.
         var question: UnsafeMutablePointer<Word>? { count > 0 ? ready.base : nil }
 
-        /// Tells whether the kernel has left a number there.
+        /// Returns whether the kernel's result contains a descriptor.
         func answers(_ fd: Int32) -> Bool {
             answer(Int(fd) / Word.bitWidth) >> (Int(fd) % Word.bitWidth) & 1 != 0
         }
 
-        /// Adds a member to what the kernel has left there.
+        /// Adds a member to the kernel's result.
         @inline(never)
         func addAnswer(_ fd: Int32) {
             guard contains(fd) else { return }
             ready.at(Int(fd) / Word.bitWidth).pointee |= 1 << Word(Int(fd) % Word.bitWidth)
         }
 
-        /// What the kernel has left there.
+        /// A word of the kernel's result.
         func answer(_ word: Int) -> Word { count > 0 ? ready[word] : 0 }
 
-        /// Asks about all members.
+        /// Copies the members into the argument for the kernel.
         @inline(never)
         func prepare(_ words: Int) {
             guard count > 0 else { return }
@@ -75,14 +75,14 @@ struct SelectBackend: ~Copyable, Facility {
     private var reading = NumberSet()
     private var writing = NumberSet()
     private var urgent = NumberSet()
-    /// The token of each watched number.
+    /// The token of each watched descriptor.
     private var tokens = Buffer<UInt64>()
-    /// Room for all that can be ready at once.
+    /// Room for all watched descriptors, for poll(2).
     private var ready = Buffer<pollfd>()
     private var count = 0
-    /// One more than the highest watched number.
+    /// One more than the highest watched descriptor.
     private var limit = 0
-    /// The number at which the next wait begins to look, so that what did not fit comes first.
+    /// The descriptor at which the next scan begins, so that events that did not fit come first.
     private var cursor: Int32 = 0
     private var owed = OwedReports()
     private var hasNanoseconds = true
@@ -138,12 +138,13 @@ struct SelectBackend: ~Copyable, Facility {
         signals: UnsafePointer<sigset_t>?
     ) throws(SystemError) -> Int32 {
         prepare()
-        // The kernel does not look beyond the end of its table, which close_range(2) may have cut off.
+        // The kernel ignores descriptors beyond its table's end, which close_range(2) may have
+        // lowered.
         let isCut = limit > 0 && platform_check_open(Int32(limit) - 1) < 0
         let result = isCut ? -EBADF : select(owed.count > 0 ? 0 : timeout, signals)
         if result == 0 && owed.count == 0 { return 0 }
         if result == -EBADF {
-            // What the kernel left in the copies is undefined.
+            // The copies are undefined after an error.
             prepare()
         } else {
             try check(result)
@@ -169,7 +170,7 @@ struct SelectBackend: ~Copyable, Facility {
         (limit + NumberSet.Word.bitWidth - 1) / NumberSet.Word.bitWidth
     }
 
-    /// A word of the union of the sets.
+    /// A word of the union of the three sets.
     private func members(_ word: Int) -> NumberSet.Word {
         reading.members[word] | writing.members[word] | urgent.members[word]
     }
@@ -183,7 +184,7 @@ struct SelectBackend: ~Copyable, Facility {
                     count, reading.question, writing.question, urgent.question,
                     timeout < 0 ? nil : $0, signals)
             }
-            // select(2) cannot exchange the signal mask in one step with the wait.
+            // select(2) cannot replace the signal mask atomically.
             if signals != nil || !Timeout.mayBeMissing(result) || result == -EBADF { return result }
             prepare()
             let other = selectForMicroseconds(timeout)
@@ -199,10 +200,10 @@ struct SelectBackend: ~Copyable, Facility {
             timeout < 0 ? -1 : Timeout.microseconds(timeout))
     }
 
-    /// Asks poll(2) about each descriptor whose bit is set in the copies, and reports up to `max`.
+    /// Polls each descriptor whose bit is set in the copies, and reports up to `max` events.
     ///
-    /// If `isTold`, the bits are what the kernel has told. That is reported also where poll(2) says
-    /// nothing: what some files tell is cleared by the first look.
+    /// If `isTold`, the bits are the kernel's result. They are reported even if poll(2) finds
+    /// nothing, because select(2) may have cleared the readiness of some files.
     private mutating func explain(
         into events: UnsafeMutablePointer<BackendEvent>, max: Int32, isTold: Bool
     ) throws(SystemError) -> Int32 {
@@ -224,13 +225,14 @@ struct SelectBackend: ~Copyable, Facility {
         let result = platform_poll(ready.base, nfds_t(asked), 0)
         if ThreadOrder.isTold { ThreadOrder.release(OpaquePointer(ready.base)) }
         if result < 0 {
-            // A signal, or no memory: the next wait reports what the kernel does not tell again.
+            // After a signal or `ENOMEM` the next wait reports what the kernel does not report
+            // again.
             if isTold {
                 for slot in 0..<asked { owed.keep(ready[slot].fd, told(ready[slot].fd)) }
             }
             throw SystemError(0 &- result)
         }
-        // They make a number ready for all that it is watched for.
+        // These make a descriptor ready for everything that it is watched for.
         let causes = UInt16(PollMask.error | PollMask.hangup | PollMask.invalid)
         cursor = 0
         var found: Int32 = 0
@@ -251,14 +253,14 @@ struct SelectBackend: ~Copyable, Facility {
         return found
     }
 
-    /// Adds to what poll(2) says of a number what the kernel has told before, and the look cleared.
+    /// Adds to poll(2)'s mask what select(2) has reported and thereby cleared.
     private mutating func complete(_ mask: UInt16, of fd: Int32) -> UInt16 {
         let told = told(fd)
         if told & ~mask == 0 || mask != 0 && !owed.isCleared(fd) { return mask }
         return mask | told
     }
 
-    /// What the bits of a number mean.
+    /// The mask of a descriptor according to the kernel's result.
     @inline(never)
     private func told(_ fd: Int32) -> UInt16 {
         let mask =
@@ -267,7 +269,7 @@ struct SelectBackend: ~Copyable, Facility {
         return UInt16(truncatingIfNeeded: mask)
     }
 
-    /// What a number is watched for, as poll(2) asks for it.
+    /// The `events` field with which poll(2) is asked about a descriptor.
     @inline(never)
     private func interest(_ fd: Int32) -> Int16 {
         var mask: UInt32 = 0

@@ -1,14 +1,14 @@
 import CSelectorsPlatform
 import CSelectors
 
-/// How a backend of the registry is made.
+/// How the registry makes a backend.
 enum BackendMaker {
     case epoll, kqueue, poll, select
-    /// By the functions of a table that lives forever.
+    /// With the functions of a plug-in's table, which is never freed.
     case plugin(UnsafePointer<sel_backend_ops>)
-    /// By a Swift program; the object lives forever.
+    /// With the closure of a Swift program; the object is never released.
     case custom(CustomMaker)
-    /// Not at all: it is listed with the reason.
+    /// Cannot be made; the entry is only listed, with the reason.
     case none
 
     func makeBackend() throws(SystemError) -> Backend {
@@ -23,7 +23,8 @@ enum BackendMaker {
         }
     }
 
-    /// The system calls that are named where a backend cannot be opened, or cannot wait.
+    /// The system calls that an error message names if opening the backend fails, or waiting
+    /// fails.
     var calls: (opening: StaticString, waiting: StaticString) {
         switch self {
         case .epoll: ("epoll_create1", "epoll_wait")
@@ -35,7 +36,7 @@ enum BackendMaker {
     }
 }
 
-/// What a Swift program gives to make backends of its own.
+/// The closure with which a Swift program makes its own backends.
 final class CustomMaker: Sendable {
     let make: @Sendable () throws(SystemError) -> any SelectorBackend
 
@@ -44,21 +45,21 @@ final class CustomMaker: Sendable {
     }
 }
 
-/// One backend of the registry, for the rest of the process.
+/// One entry of the registry, never freed.
 struct BackendEntry {
     struct State: ~Copyable {
-        /// It lives forever.
+        /// Never freed.
         let name: UnsafePointer<CChar>
         let rank: Int32
         let capabilities: BackendCapabilities
         let maker: BackendMaker
-        /// The path of the library that it came with, and the loader's handle.
+        /// The path of the plug-in that provided it, and the dynamic loader's handle.
         var origin: UnsafePointer<CChar>?
         var handle: UnsafeMutableRawPointer?
-        /// The table by which plug-ins drive it, once one was asked for.
+        /// The table through which plug-ins call it; `nil` until a plug-in requests it.
         var hostedOps: UnsafePointer<sel_backend_ops>?
         var verdict = Verdict.untried
-        /// The one after it in the order of rank.
+        /// The next entry in rank order.
         var next: BackendEntry?
 
         init(
@@ -74,10 +75,10 @@ struct BackendEntry {
 
     enum Verdict {
         case untried
-        /// It is being tried, and asks the library itself.
+        /// The probe is running. It may call this library again.
         case underTrial
         case available
-        /// The text lives forever.
+        /// The text is never freed.
         case unavailable(UnsafePointer<CChar>)
     }
 
@@ -96,7 +97,7 @@ struct BackendEntry {
     var capabilities: BackendCapabilities { state.pointee.capabilities }
     var next: BackendEntry? { state.pointee.next }
 
-    /// What is named where it cannot be opened.
+    /// The system call that an error message names if opening fails.
     var openingCall: StaticString { state.pointee.maker.calls.opening }
 
     @inline(never)
@@ -104,9 +105,10 @@ struct BackendEntry {
         try state.pointee.maker.makeBackend()
     }
 
-    /// Why it cannot be used here, or `nil`.
+    /// Why the backend cannot be used here, or `nil` if it can.
     ///
-    /// It is tried until that is known: made, and asked to wait.
+    /// The first call probes the backend: it calls the plug-in's `probe`, or opens an instance and
+    /// waits once with a timeout of 0. A temporary failure is not kept.
     var reason: UnsafePointer<CChar>? {
         if case .untried = state.pointee.verdict {
             state.pointee.verdict = .underTrial
@@ -118,7 +120,7 @@ struct BackendEntry {
         return nil
     }
 
-    /// Tells whether this stands for a library that could not be added.
+    /// Returns whether this entry stands for a plug-in that could not be added.
     func isRejected(_ path: UnsafePointer<CChar>) -> Bool {
         guard case .none = state.pointee.maker, let origin = state.pointee.origin else {
             return false
@@ -155,7 +157,7 @@ struct BackendEntry {
         }
     }
 
-    /// What is wrong with a system call that a backend cannot do without.
+    /// The verdict after a required system call has failed.
     private func verdict(on code: Int32, of call: StaticString) -> Verdict {
         guard call.utf8CodeUnitCount > 0, let memory = platform_calloc(1, Words.size) else {
             return verdict(on: code, because: nil)
@@ -171,7 +173,7 @@ struct BackendEntry {
 
     private func verdict(on code: Int32, because reason: UnsafePointer<CChar>?) -> Verdict {
         switch code {
-        // A signal, or what the process lacks now, says nothing about the system.
+        // A signal or a resource shortage says nothing about the system: probe again later.
         case EINTR, ENOMEM, EMFILE, ENFILE: return .untried
         default:
             var words = LastError.words(of: code)

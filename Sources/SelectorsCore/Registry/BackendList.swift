@@ -2,15 +2,15 @@ import CSelectorsPlatform
 
 /// A list of backend names: `poll`, `uring,epoll`, `-epoll`, as `sel_open` documents it.
 ///
-/// It is read where it stands, from the front each time; names are compared as bytes.
+/// The list is parsed in place, without a copy. Names are compared as bytes.
 struct BackendList {
     struct Name {
-        /// What is left when blanks and the sign are dropped.
+        /// The name without blanks and without the sign.
         let bytes: UnsafeRawBufferPointer
-        /// Whether it is not to be used.
+        /// Whether the name has a minus sign: the backend must not be chosen.
         let isExcluded: Bool
 
-        /// Tells whether this is the name of a backend.
+        /// Returns whether this is the given backend name.
         func matches(_ name: UnsafePointer<CChar>) -> Bool {
             guard strlen(name) == bytes.count else { return false }
             for index in 0..<bytes.count where UInt8(bitPattern: name[index]) != bytes[index] {
@@ -20,10 +20,10 @@ struct BackendList {
         }
     }
 
-    /// The rest that was not read yet; `nil` at the end.
+    /// The unread rest; `nil` at the end.
     private var rest: UnsafeRawBufferPointer?
 
-    /// Reads a list; `nil` stands for the one without names.
+    /// Starts at the front of a list; `nil` is a list without names.
     init(_ text: UnsafeRawBufferPointer?) {
         rest = text
     }
@@ -42,7 +42,7 @@ struct BackendList {
         return Name(bytes: name, isExcluded: true)
     }
 
-    /// The first name for which something holds.
+    /// The first unread name that satisfies a predicate, or `nil`.
     func first(where holds: (Name) -> Bool) -> Name? {
         var names = self
         while let name = names.next() {

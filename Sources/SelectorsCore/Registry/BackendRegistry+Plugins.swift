@@ -1,9 +1,9 @@
 import CSelectorsPlatform
 import CSelectors
 
-/// Backends that are tables of C functions, and the libraries that bring them.
+/// Backends that are tables of C functions, and the plug-ins that provide them.
 extension BackendRegistry {
-    /// Adds a backend; `sel_add_backend` has the manual.
+    /// Adds a backend; see `sel_add_backend`.
     package func add(_ ops: UnsafePointer<sel_backend_ops>?) throws(SystemError) {
         try LastError.prepare()
         _ = try withLock { () throws(SystemError) in try addTable(ops) }
@@ -13,7 +13,7 @@ extension BackendRegistry {
         _ ops: UnsafePointer<sel_backend_ops>?
     ) throws(SystemError) -> BackendEntry {
         guard let ops else { throw complaint(EINVAL, nil, "there is no table of functions") }
-        // The rest of the table may mean something else.
+        // With another ABI the rest of the table may have another layout.
         guard ops.pointee.abi == UInt32(SEL_PLUGIN_ABI) else {
             throw complaint(
                 ENOTSUP, nil, "it was made for another version of selectors_plugin.h, its ABI is",
@@ -36,10 +36,10 @@ extension BackendRegistry {
             throw LastError.record(SystemError(ENOMEM))
         }
         let copy = memory.bindMemory(to: sel_backend_ops.self, capacity: 1)
-        // What a table of an earlier version lacks is 0; what a later one has more is not known here.
+        // Fields that an older table lacks stay 0; fields that a newer one adds are ignored.
         memcpy(memory, ops, min(Int(ops.pointee.size), MemoryLayout<sel_backend_ops>.size))
         do throws(SystemError) {
-            // SAFETY: the copy is never freed once the entry has it.
+            // SAFETY: the copy is never freed once the entry owns it.
             let entry = try add(
                 name, rank: ops.pointee.rank, capabilities: capabilities, maker: .plugin(copy))
             copy.pointee.name = entry.name
@@ -89,7 +89,7 @@ extension BackendRegistry {
 
     // MARK: Libraries
 
-    /// Loads a plug-in; `sel_load_plugin` has the manual.
+    /// Loads a plug-in; see `sel_load_plugin`.
     package func load(_ path: UnsafePointer<CChar>?) throws(SystemError) {
         try LastError.prepare()
         loadNamedPlugins()
@@ -99,11 +99,12 @@ extension BackendRegistry {
         try loadPlugin(path)
     }
 
-    /// Loads what `SELECTORS_PLUGINS` names, the first time that it is called.
+    /// Loads the plug-ins that `SELECTORS_PLUGINS` names, on the first call.
     ///
-    /// What is rejected is listed with the reason. The lock is free meanwhile: the loader has one of its
-    /// own, and a thread that holds that may want this one, in the constructor of a library. So several
-    /// threads may be here at once; each goes through the list, and passes over what is known.
+    /// A rejected plug-in is listed with the reason. The registry's lock is not held during
+    /// loading: the dynamic loader has its own lock, and a thread that holds it may want the
+    /// registry's lock in a library's constructor. So several threads may load at once; each goes
+    /// through the whole list and skips known plug-ins.
     func loadNamedPlugins() {
         if withLock({ state.pointee.hasLoadedPlugins || state.pointee.asked != nil }) { return }
         defer { withLock { state.pointee.hasLoadedPlugins = true } }
@@ -135,7 +136,7 @@ extension BackendRegistry {
         try withLock { () throws(SystemError) in try addPlugin(path, handle) }
     }
 
-    /// Adds the backend of a library, unless it is known or is being added.
+    /// Adds the backend of a library, unless it was added before or is being added.
     private func addPlugin(
         _ path: UnsafePointer<CChar>, _ handle: UnsafeMutableRawPointer
     ) throws(SystemError) {
@@ -161,7 +162,7 @@ extension BackendRegistry {
         }
     }
 
-    /// Asks a library for its table.
+    /// Calls the library's `sel_plugin` to get its table.
     private func requestTable(
         _ entry: sel_plugin_entry, of handle: UnsafeMutableRawPointer
     ) -> UnsafePointer<sel_backend_ops>? {
@@ -179,7 +180,7 @@ extension BackendRegistry {
         }
     }
 
-    /// What the loader says, without the path that it may begin with.
+    /// The dynamic loader's message, without the path that it may start with.
     private static func loaderWords(
         _ text: UnsafePointer<CChar>?, about path: UnsafePointer<CChar>
     ) -> UnsafePointer<CChar> {
@@ -190,11 +191,11 @@ extension BackendRegistry {
         return isSame ? text + length + 2 : text
     }
 
-    /// Lists a plug-in that cannot be used, under its path, and gives the error.
+    /// Lists a rejected plug-in under its path, and returns the error.
     private func rejected(
         _ path: UnsafePointer<CChar>, _ code: Int32, _ reason: UnsafePointer<CChar>
     ) -> SystemError {
-        // The reason may be this thread's last words, which are about to be written over.
+        // The reason may be this thread's last error message, which is overwritten below.
         let copy = platform_strdup(reason)
         defer { free(copy) }
         let reason = UnsafePointer(copy)

@@ -3,24 +3,25 @@ import CSelectors
 
 /// The backends of this process: built in and added, probed once, ranked.
 ///
-/// Any thread may use it. What fails leaves its words in ``LastError``.
+/// Any thread may use it. A failed call leaves its message in ``LastError``.
 package struct BackendRegistry {
-    /// All of it is guarded by the gate's lock.
+    /// Guarded by the gate's lock.
     struct State: ~Copyable {
-        /// How often the thread that holds the gate has taken it: a backend's function may call back.
+        /// The recursion depth of the lock: a backend's function may call the library again.
         var depth = 0
         let gate: Gate
-        /// The first in the order of rank; among equals that is the first to be added.
+        /// The first entry, by descending rank; entries of equal rank are in the order of
+        /// addition.
         var best: BackendEntry?
-        /// Those that are not listed any more.
+        /// Entries that are no longer listed.
         var retired: BackendEntry?
-        /// How many of both stand for libraries that could not be added.
+        /// The number of entries for rejected plug-ins, in both lists.
         var rejections = 0
-        /// Whether `SELECTORS_PLUGINS` was looked at.
+        /// Whether `SELECTORS_PLUGINS` was processed.
         var hasLoadedPlugins = false
-        /// How many backends are being opened by one another.
+        /// The nesting depth of backends that open one another.
         var opening = 0
-        /// The library whose function is being asked for a table; it may load others, or itself.
+        /// The library whose `sel_plugin` is running; it may load other libraries, or itself.
         var asked: UnsafePointer<Asked>?
 
         init(gate: Gate) {
@@ -28,12 +29,12 @@ package struct BackendRegistry {
         }
     }
 
-    /// A library, and the one that has loaded it; on the stack of who asks it.
+    /// A library whose `sel_plugin` is running, and the one that loaded it; on its caller's stack.
     struct Asked {
         let handle: UnsafeMutableRawPointer
         let before: UnsafePointer<Asked>?
 
-        /// Tells whether this is the library, or one of those before.
+        /// Returns whether the handle is that of this library or of an outer one.
         func includes(_ handle: UnsafeMutableRawPointer) -> Bool {
             self.handle == handle || before?.pointee.includes(handle) == true
         }
@@ -47,7 +48,7 @@ package struct BackendRegistry {
 
     /// The registry of the process.
     ///
-    /// - Throws: Why it could not be made when the library was loaded: `ENOMEM`.
+    /// - Throws: The error that prevented its creation when the library was loaded: `ENOMEM`.
     package static func shared() throws(SystemError) -> BackendRegistry {
         do throws(SystemError) {
             return BackendRegistry(&(try Globals.get()).pointee.registry)
@@ -56,12 +57,12 @@ package struct BackendRegistry {
         }
     }
 
-    /// Does something with the lock held, which the thread may have already.
+    /// Calls a closure with the lock held; the lock is recursive.
     func withLock<Result, Failure: Error>(
         _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
         if !state.pointee.gate.isOwned {
-            // It fails in a child whose fork was not noticed, where nobody else is.
+            // It fails only in a child whose fork went unnoticed, which has no other thread.
             try? state.pointee.gate.lock()
         }
         state.pointee.depth += 1
@@ -72,11 +73,12 @@ package struct BackendRegistry {
         return try body()
     }
 
-    /// Adds a backend that is written in Swift, for the rest of the process; it is tried when it is
-    /// first asked for.
+    /// Adds a backend that is written in Swift, for the rest of the process.
     ///
-    /// - Throws: `EEXIST` where the name is taken, `EINVAL` where the name is not made of 1 to 32
-    ///   of the characters `a-z`, `0-9`, `_`, `-`, the first one a letter, or the rank is negative;
+    /// It is probed on first use.
+    ///
+    /// - Throws: `EEXIST` if the name is taken; `EINVAL` if the name is not 1 to 32 of the
+    ///   characters `a-z`, `0-9`, `_`, `-` with a letter first, or if the rank is negative;
     ///   `ENOMEM`.
     package func add(
         _ name: UnsafePointer<CChar>, rank: Int32, capabilities: BackendCapabilities,
@@ -88,7 +90,7 @@ package struct BackendRegistry {
         }
     }
 
-    /// Likewise, of any kind, with the lock held.
+    /// Adds a backend of any kind; the lock must be held.
     @discardableResult
     func add(
         _ name: UnsafePointer<CChar>, rank: Int32, capabilities: BackendCapabilities,
@@ -121,7 +123,7 @@ package struct BackendRegistry {
         }
     }
 
-    /// Puts a new backend, whose name is valid and lives forever, in its place.
+    /// Inserts a new backend at its rank; the name must be valid and is never freed.
     @discardableResult
     func insert(
         _ name: UnsafePointer<CChar>, rank: Int32, capabilities: BackendCapabilities,
@@ -133,11 +135,12 @@ package struct BackendRegistry {
         return entry
     }
 
-    /// How many rejections are listed or were: their texts live forever, and a program may try again and
-    /// again.
+    /// The maximum number of entries for rejected plug-ins.
+    ///
+    /// Their texts are never freed, and a program may retry forever.
     private static let mostRejections = 64
 
-    /// Lists what could not be added, under its path, and for which reason; one of the first so many.
+    /// Lists a plug-in that could not be added, with the reason, unless the list is full.
     func addRefused(_ path: UnsafePointer<CChar>, because reason: UnsafePointer<CChar>) {
         let old = first { $0.isRejected(path) }
         if let words = old?.reason, strcmp(words, reason) == 0 { return }
@@ -157,7 +160,7 @@ package struct BackendRegistry {
         insert(entry)
     }
 
-    /// Lists a path no more, whose texts somebody may still have.
+    /// Removes a rejected plug-in from the list, but keeps its texts, which may be in use.
     func removeRefused(_ path: UnsafePointer<CChar>) {
         var place: BackendEntry?
         var next = state.pointee.best
@@ -201,9 +204,9 @@ package struct BackendRegistry {
         byte >= UInt8(ascii: "a") && byte <= UInt8(ascii: "z")
     }
 
-    /// Describes up to `max` backends, the best first, and returns how many there are.
+    /// Describes up to `max` backends, best first, and returns the number of backends.
     ///
-    /// Each that was not tried yet is tried.
+    /// Backends that were not probed yet are probed.
     package func describe(_ infos: UnsafeMutablePointer<sel_backend_info>?, max: Int32) -> Int32 {
         loadNamedPlugins()
         return withLock {
@@ -224,7 +227,7 @@ package struct BackendRegistry {
 
     // MARK: The choice
 
-    /// Opens a core on the backend that a list chooses; `sel_open` has the manual.
+    /// Opens a core on the backend that a list selects; see `sel_open`.
     package func open(_ list: UnsafePointer<CChar>?) throws(SystemError) -> SelectorCore {
         let generation = Forks.generation
         let (entry, backend) = try openBare(list)
@@ -238,17 +241,17 @@ package struct BackendRegistry {
         }
     }
 
-    /// Opens an instance of the backend that a list chooses, with no core around it.
+    /// Opens an instance of the backend that a list selects, without a core.
     ///
-    /// A plug-in that asks without a list gets the best one, whatever the environment says, for that
-    /// may name the plug-in itself.
+    /// A plug-in that gives no list gets the best backend. `SELECTORS_BACKEND` is ignored then,
+    /// because it may name the plug-in itself.
     func openBare(
         _ list: UnsafePointer<CChar>?, isPluginAsking: Bool = false
     ) throws(SystemError) -> (BackendEntry, Backend) {
         try LastError.prepare()
         loadNamedPlugins()
         return try withLock { () throws(SystemError) in
-            // A backend may open another one, but not itself.
+            // A backend may open another one, but a cycle must end.
             guard state.pointee.opening < 8 else { throw LastError.record(SystemError(ELOOP)) }
             state.pointee.opening += 1
             defer { state.pointee.opening -= 1 }
@@ -270,7 +273,7 @@ package struct BackendRegistry {
         return Choice(nil, origin: "backend")
     }
 
-    /// A list, and how a message calls it.
+    /// A list, and its origin as error messages name it.
     private struct Choice {
         let origin: StaticString
         let text: UnsafeRawBufferPointer?
@@ -298,7 +301,7 @@ package struct BackendRegistry {
         throw choiceError(ENOTSUP, of: choice) { $0.append("none of these is available") }
     }
 
-    /// The first backend of a list whose names all exist that can be used, or `nil`.
+    /// The first usable backend of a list whose names all exist, or `nil`.
     private func bestChoice(_ names: BackendList) -> BackendEntry? {
         if names.first(where: { !$0.isExcluded }) != nil {
             var rest = names
@@ -322,7 +325,7 @@ package struct BackendRegistry {
         first { name.matches($0.name) }
     }
 
-    /// The best backend for which something holds.
+    /// The best backend that satisfies a predicate, or `nil`.
     func first(where holds: (BackendEntry) -> Bool) -> BackendEntry? {
         var next = state.pointee.best
         while let entry = next {
@@ -332,7 +335,7 @@ package struct BackendRegistry {
         return nil
     }
 
-    /// Tells what is wrong with a list, and which backends there are, and why some cannot be used.
+    /// Records what is wrong with a list, the available backends, and why others are unavailable.
     private func choiceError(
         _ code: Int32, of choice: Choice, _ complaint: (inout Words) -> Void
     ) -> SystemError {

@@ -1,8 +1,9 @@
 import CSelectorsPlatform
 
 extension BackendRegistry {
-    /// Adds the backends that this library knows, those of other systems included; returns whether
-    /// there was memory for it.
+    /// Adds the built-in backends, including those of other systems.
+    ///
+    /// Returns `false` if memory ran out.
     func addBuiltIn() -> Bool {
         do throws(SystemError) {
             try insertBuiltIn(

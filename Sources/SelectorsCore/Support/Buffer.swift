@@ -1,33 +1,33 @@
 import CSelectorsPlatform
 
-/// A growing array of plain values, zero where nothing was stored, that reports a lack of memory
-/// instead of ending the process.
+/// A growable array of trivial values, initially zero, that throws `ENOMEM` instead of ending the
+/// process.
 ///
-/// It does not check indices: they are below ``capacity`` by the caller's own invariant.
+/// Indices are not checked: the caller guarantees that they are below ``capacity``.
 struct Buffer<Element: BitwiseCopyable>: ~Copyable {
     /// The first element, or `nil` while nothing is reserved.
     private(set) var base: UnsafeMutablePointer<Element>?
-    /// How many elements there is room for.
+    /// The number of elements that fit.
     private(set) var capacity = 0
 
     deinit {
         free(base)
     }
 
-    /// Makes room for at least `count` elements, in amortized constant time per element.
+    /// Makes room for at least `count` elements, in amortised constant time per element.
     ///
-    /// - Throws: `ENOMEM`, with everything as it was.
+    /// - Throws: `ENOMEM`; nothing has changed then.
     mutating func reserve(_ count: Int) throws(SystemError) {
         if count > capacity { try grow(count) }
     }
 
     @inline(never)
     private mutating func grow(_ count: Int) throws(SystemError) {
-        // A quarter more: no number takes more than 40 bytes in the table of registrations.
+        // Grow by a quarter: no descriptor takes more than 40 bytes in the table of registrations.
         let size = max(count, capacity + capacity / 4, 64)
         let fresh = try moveToMoreRoom(
             base, MemoryLayout<Element>.stride * capacity, MemoryLayout<Element>.stride * size)
-        // SAFETY: all-zero bytes are a value of every C-like type that is stored here.
+        // SAFETY: all-zero bytes are a valid value of every C-like type that is stored here.
         base = fresh.bindMemory(to: Element.self, capacity: size)
         capacity = size
     }
@@ -45,14 +45,14 @@ struct Buffer<Element: BitwiseCopyable>: ~Copyable {
     }
 }
 
-/// Moves `length` bytes to memory of `size` bytes, the rest of them zero, and frees the old.
+/// Moves `length` bytes to new memory of `size` bytes, zeroes the rest, and frees the old memory.
 ///
-/// - Throws: `ENOMEM`, with everything as it was.
+/// - Throws: `ENOMEM`; nothing has changed then.
 @inline(never)
 private func moveToMoreRoom(
     _ old: UnsafeMutableRawPointer?, _ length: Int, _ size: Int
 ) throws(SystemError) -> UnsafeMutableRawPointer {
-    // calloc hands out the kernel's zero pages: what is never used costs no memory.
+    // calloc returns zero pages of the kernel: untouched ones use no memory.
     guard let fresh = platform_calloc(1, size) else { throw SystemError(ENOMEM) }
     if let old {
         fresh.copyMemory(from: old, byteCount: length)

@@ -1,9 +1,9 @@
 import CSelectorsPlatform
 import CSelectors
 
-/// What is wrong with a call, as `sel_last_error` tells it, before the system's own text.
+/// The text of an error for `sel_last_error`, before the system's own text.
 package enum Explanation {
-    /// Keeps the words of an error, and returns what C returns for it.
+    /// Records the message of an error, and returns the negative errno value for C.
     @inline(never)
     package static func fail(_ code: Int32, _ reason: StaticString) -> Int32 {
         let error = LastError.record(code) { words in
@@ -13,7 +13,7 @@ package enum Explanation {
         return 0 &- error.code
     }
 
-    /// Keeps the words of an error of a call about a descriptor, and returns what C returns for it.
+    /// Records the message of a failed call on a descriptor, and returns the value for C.
     @inline(never)
     package static func fail(_ error: SystemError, descriptor fd: Int32) -> Int32 {
         guard let reason = reason(error.code, fd) else { return fail(error) }
@@ -26,7 +26,7 @@ package enum Explanation {
         return 0 &- error.code
     }
 
-    /// Keeps the words of an error of any call, and returns what C returns for it.
+    /// Records the message of any failed call, and returns the negative errno value for C.
     @inline(never)
     package static func fail(_ error: SystemError) -> Int32 {
         switch error.code {
@@ -40,7 +40,7 @@ package enum Explanation {
         }
     }
 
-    /// Keeps the words of an error of `sel_open`, and gives it back.
+    /// Records the message of a failed `sel_open`, and returns the error.
     static func record(_ error: SystemError, opening reason: StaticString) -> SystemError {
         switch error.code {
         case EMFILE, ENFILE: _ = fail(error)

@@ -1,24 +1,24 @@
 import CSelectorsPlatform
 
-/// What exists once in the process.
+/// The global state of the library.
 ///
-/// It is made when the library is loaded, so that no call and no fork ever meets it half made. Nothing
-/// global of this library is made later.
+/// It is created when the library is loaded, so that no call and no fork sees it half-initialised.
+/// Nothing global is created later.
 struct Globals: ~Copyable {
     var registry: BackendRegistry.State
     var forks: Forks.State
-    /// What every plug-in gets.
+    /// The functions that every plug-in receives.
     var host: sel_plugin_host
 
-    /// Where it is; `nil` where there was no memory when the library was loaded.
+    /// The global state; `nil` if it could not be created when the library was loaded.
     ///
-    /// It is the only global variable beside ``LastError``'s keys and ``ThreadOrder``'s; all need no code to
-    /// have a value.
+    /// The other global variables are ``LastError``'s keys and ``ThreadOrder``'s flag. None of
+    /// them needs code to initialise it.
     nonisolated(unsafe) fileprivate(set) static var shared: UnsafeMutablePointer<Globals>? = nil
-    /// Why it was not made.
+    /// The errno value if it could not be created.
     nonisolated(unsafe) fileprivate static var failure: Int32 = ENOMEM
 
-    /// It, or the reason why it was not made.
+    /// Returns the global state, or throws the reason why it could not be created.
     static func get() throws(SystemError) -> UnsafeMutablePointer<Globals> {
         guard let shared else { throw SystemError(failure) }
         return shared
@@ -46,13 +46,16 @@ struct Globals: ~Copyable {
     }
 }
 
-/// Runs when the library is loaded, before the program's own constructors, also where it is part of
-/// the program: so the handlers of a fork that it registers are the last to prepare one, and no lock
-/// of the program is asked for once the library's are taken.
+/// Runs when the library is loaded, before the program's own constructors, even if it is linked
+/// statically.
+///
+/// So its fork handlers are registered first, and run last before a fork: once they hold the
+/// library's locks, no handler of the program takes another lock.
 @section(".init_array.00101") @used
 private let load: @convention(c) () -> Void = { Globals.make() }
 
-/// Runs when the library is unloaded, as part of a module, and when the process exits: no thread that
-/// ends later is to call what may be gone.
+/// Runs when the library is unloaded, as part of a module, and when the process exits.
+///
+/// A thread that ends later must not call a destructor that may be unmapped.
 @section(".fini_array.00101") @used
 private let unload: @convention(c) () -> Void = { LastError.deleteKeys() }

@@ -1,18 +1,18 @@
 import CSelectorsPlatform
 
-/// The words of each thread's last failure: what `sel_last_error` and the errors of Swift tell.
+/// The message of each thread's last failure, for `sel_last_error` and Swift's errors.
 ///
-/// What most failures tell is the system's own text and needs no memory. Words of our own are written
-/// into memory of the thread's, and are replaced by the system's where there is none.
+/// Most messages are the system's own text and need no memory. The library's own messages use
+/// memory of the thread; without memory the system's text replaces them.
 package enum LastError {
-    /// Where a thread finds its words.
+    /// The key of a thread's message.
     nonisolated(unsafe) private static var key: pthread_key_t = 0
-    /// Where a thread finds its memory for words, which is freed when it ends.
+    /// The key of a thread's memory for messages, which is freed when the thread ends.
     nonisolated(unsafe) private static var memoryKey: pthread_key_t = 0
-    /// Whether there are both keys.
+    /// Whether both keys exist.
     nonisolated(unsafe) private static var hasKeys = false
 
-    /// Makes the keys, when the library is loaded.
+    /// Creates the keys when the library is loaded.
     static func makeKeys() {
         guard pthread_key_create(&key, nil) == 0 else { return }
         guard pthread_key_create(&memoryKey, { free($0) }) == 0 else {
@@ -22,7 +22,7 @@ package enum LastError {
         hasKeys = true
     }
 
-    /// Deletes the keys, when the library is unloaded.
+    /// Deletes the keys when the library is unloaded.
     static func deleteKeys() {
         guard hasKeys else { return }
         hasKeys = false
@@ -30,7 +30,7 @@ package enum LastError {
         pthread_key_delete(memoryKey)
     }
 
-    /// This thread's words; empty if nothing has failed yet.
+    /// This thread's message; empty if nothing has failed yet.
     package static var text: UnsafePointer<CChar> {
         if hasKeys, let text = pthread_getspecific(key) {
             return UnsafePointer(text.assumingMemoryBound(to: CChar.self))
@@ -40,13 +40,14 @@ package enum LastError {
 
     private static func setText(_ text: UnsafePointer<CChar>) {
         guard hasKeys else { return }
-        // Rather no words than those of another failure.
+        // No message is better than that of an earlier failure.
         if pthread_setspecific(key, text) != 0 { pthread_setspecific(key, nil) }
     }
 
-    /// Claims this thread's memory for words, before a call that may fail with words of our own.
+    /// Allocates this thread's memory for messages, before a call that may fail with one of its
+    /// own.
     ///
-    /// - Throws: `ENOMEM`, which needs none.
+    /// - Throws: `ENOMEM`, whose message needs no memory.
     static func prepare() throws(SystemError) {
         guard hasKeys else { return }
         let saved = platform_errno()
@@ -56,7 +57,7 @@ package enum LastError {
         }
     }
 
-    /// Keeps the system's words for an error, and gives it back.
+    /// Records the system's text for an error, and returns the error.
     @inline(never)
     @discardableResult
     package static func record(_ error: SystemError) -> SystemError {
@@ -67,7 +68,7 @@ package enum LastError {
         return error
     }
 
-    /// The words for an errno value; good until this thread's next failure.
+    /// The message for an errno value; valid until this thread's next failure.
     static func words(of code: Int32) -> UnsafePointer<CChar> {
         guard code == EPROTO else { return UnsafePointer(strerror(code)) }
         return isBreachTold ? text : breach.cString
@@ -75,12 +76,12 @@ package enum LastError {
 
     private static var breach: StaticString { "the backend has answered against the rules" }
 
-    /// Whether the last words are those of ``recordBreach(by:_:_:)``, which tell more.
+    /// Whether the last message is that of ``recordBreach(by:_:_:)``, which is more specific.
     private static var isBreachTold: Bool {
         strncmp(text, breach.cString, breach.utf8CodeUnitCount) == 0
     }
 
-    /// Keeps what a backend's function has answered against the rules, and gives the error.
+    /// Records a result of a backend's function that breaks the rules, and returns the error.
     static func recordBreach(
         by backend: UnsafePointer<CChar>, _ function: StaticString, _ answer: Int32
     ) -> SystemError {
@@ -95,7 +96,7 @@ package enum LastError {
         }
     }
 
-    /// Keeps words of one's own for an error, and gives the error.
+    /// Records a message of the library's own, and returns the error.
     @inline(never)
     @discardableResult
     static func record(_ code: Int32, _ write: (inout Words) -> Void) -> SystemError {
@@ -112,7 +113,7 @@ package enum LastError {
         return SystemError(code)
     }
 
-    /// This thread's memory for words, or `nil` without memory.
+    /// This thread's memory for messages, or `nil` if it cannot be allocated.
     private static var memory: UnsafeMutablePointer<CChar>? {
         guard hasKeys else { return nil }
         if let memory = pthread_getspecific(memoryKey) {
@@ -127,12 +128,12 @@ package enum LastError {
     }
 }
 
-/// A C text that is being written; what does not fit is left out.
+/// A C string under construction; text that does not fit is cut off.
 ///
 /// The C library's own formatting would need varargs, which Swift cannot pass on without its
 /// runtime.
 struct Words: ~Copyable {
-    /// The room for it, the final 0 included.
+    /// Its maximum size in bytes, including the final 0.
     static let size = 2048
 
     private let text: UnsafeMutablePointer<CChar>
@@ -156,7 +157,7 @@ struct Words: ~Copyable {
         }
     }
 
-    /// Appends text from outside in quotation marks, on one line and not too long.
+    /// Appends untrusted text in quotation marks, at most `limit` bytes of it, non-ASCII as `?`.
     mutating func append(quoting bytes: UnsafeRawBufferPointer, limit: Int = 64) {
         append("\"")
         for index in 0..<min(bytes.count, limit) {
@@ -189,8 +190,7 @@ struct Words: ~Copyable {
         text[length] = 0
     }
 
-    /// Puts question marks in place of what would leave the line or control a terminal: the control
-    /// characters, those from 0x80 to 0x9F among them, and what is no UTF-8.
+    /// Replaces control characters, including 0x80 to 0x9F, and invalid UTF-8 with question marks.
     static func makeLine(_ text: UnsafeMutablePointer<CChar>) {
         var place = text
         while place.pointee != 0 {
@@ -200,9 +200,9 @@ struct Words: ~Copyable {
         }
     }
 
-    /// How many bytes a character has; 0 where it must not be shown.
+    /// The length of a character in bytes; 0 if it must not be shown.
     ///
-    /// SAFETY: the text ends with 0, which continues no character.
+    /// SAFETY: the text ends with 0, which is no continuation byte.
     private static func lengthOfCharacter(_ text: UnsafeRawPointer) -> Int {
         let bytes = text.assumingMemoryBound(to: UInt8.self)
         let length: Int
@@ -217,7 +217,7 @@ struct Words: ~Copyable {
         return bytes[0] == 0xC2 && bytes[1] < 0xA0 ? 0 : length
     }
 
-    /// A copy of a text, as one line, or `nil` without memory.
+    /// Returns a copy of a text, as one line, or `nil` without memory.
     static func copyLine(_ text: UnsafePointer<CChar>) -> UnsafeMutablePointer<CChar>? {
         guard let copy = platform_strdup(text) else { return nil }
         makeLine(copy)
@@ -226,7 +226,7 @@ struct Words: ~Copyable {
 }
 
 extension StaticString {
-    /// The text as C has it; it lives forever.
+    /// The text as a C string, which is never freed.
     package var cString: UnsafePointer<CChar> {
         UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self)
     }

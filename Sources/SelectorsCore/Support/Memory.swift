@@ -1,11 +1,11 @@
 import CSelectorsPlatform
 
-/// Memory for one value, which reports a lack of memory instead of ending the process, as objects
-/// of Swift would.
+/// Memory for one value; unlike an object of Swift it throws `ENOMEM` instead of ending the
+/// process.
 extension UnsafeMutablePointer where Pointee: ~Copyable {
     /// Allocates room and moves a value there.
     ///
-    /// - Throws: `ENOMEM`; the value is gone.
+    /// - Throws: `ENOMEM`; the value is destroyed then.
     static func make(_ value: consuming Pointee) throws(SystemError) -> Self {
         guard let memory = platform_calloc(1, MemoryLayout<Pointee>.stride) else {
             throw SystemError(ENOMEM)

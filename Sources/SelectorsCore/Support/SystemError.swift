@@ -1,4 +1,4 @@
-/// An errno value that the system, or the engine in its place, has answered with.
+/// An errno value from the system, or from the engine.
 public struct SystemError: Error, Equatable, Sendable {
     /// The errno value, positive, such as `EBADF`.
     public let code: Int32
@@ -9,10 +9,10 @@ public struct SystemError: Error, Equatable, Sendable {
     }
 }
 
-/// Passes on the result of a system call, or throws what it failed with.
+/// Returns the result of a system call, or throws its error.
 ///
-/// - Parameter result: A count or descriptor, or a negative errno value, as CSelectorsPlatform's wrappers
-///   give it.
+/// - Parameter result: A count or descriptor, or a negative errno value, as CSelectorsPlatform's
+///   wrappers return it.
 /// - Returns: The count or descriptor.
 /// - Throws: The errno value.
 @inline(__always)

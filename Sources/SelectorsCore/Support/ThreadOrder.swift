@@ -1,13 +1,15 @@
 import CSelectorsPlatform
 
-/// Tells ThreadSanitizer, in a program that has it, helgrind and drd how this library orders threads: what
-/// came before a call that registers, modifies, unregisters or wakes came before what follows a wait.
+/// Tells ThreadSanitizer, helgrind and drd how this library orders threads.
 ///
-/// They cannot see it by themselves: the library is not built with the sanitizer, and its lock is none
-/// that they know.
+/// What happens before a call that registers, modifies, unregisters or wakes happens before what
+/// follows a wait. The tools cannot see this: the library is not built with a sanitizer, and they do
+/// not know its lock.
 package enum ThreadOrder {
-    /// Whether there is somebody to tell, MemorySanitizer included, which wants to know of the events: found
-    /// out when the library is loaded, so that a call looks at nothing but a variable.
+    /// Whether the program runs under one of them, or contains MemorySanitizer, which is told what a
+    /// wait has written.
+    ///
+    /// Determined when the library is loaded, so that a call only reads a variable.
     nonisolated(unsafe) package private(set) static var isTold = false
 
     static func find() {

@@ -1,11 +1,11 @@
 import CSelectorsPlatform
 
-/// Conversions of a timeout in nanoseconds to what system calls take, always rounded up: a wait
-/// never ends early.
+/// Converts a timeout in nanoseconds to the units of system calls; always rounds up, so that a
+/// wait never ends early.
 enum Timeout {
     /// To a `timespec`; not negative.
     ///
-    /// It is exact, but where `time_t` has 32 bits and cuts it to 68 years: the engine waits on.
+    /// Exact, unless `time_t` has 32 bits: then it is cut to 68 years, and the engine waits again.
     static func timespec(_ nanoseconds: Int64) -> timespec {
         CSelectorsPlatform.timespec(
             tv_sec: .init(clamping: nanoseconds / 1_000_000_000),
@@ -17,7 +17,8 @@ enum Timeout {
         nanoseconds / 1000 + (nanoseconds % 1000 == 0 ? 0 : 1)
     }
 
-    /// To milliseconds, rounded up and cut to what an `int` holds (24 days): the engine waits on.
+    /// To milliseconds, rounded up and cut to the range of `int` (24 days): the engine waits
+    /// again.
     ///
     /// Negative: no limit.
     @inline(__always)
@@ -31,8 +32,8 @@ enum Timeout {
         return Int32(min(milliseconds, Int64(Int32.max)))
     }
 
-    /// Tells whether a system call may have been refused because the kernel or a sandbox does not have
-    /// it, with whatever errno, so that an older one is to be tried in its place.
+    /// Returns whether a system call may have failed because the kernel or a sandbox lacks it,
+    /// with any errno; an older call is tried then.
     static func mayBeMissing(_ result: Int32) -> Bool {
         result < 0 && result != -EINTR
     }
@@ -43,13 +44,14 @@ struct Deadline {
     /// On the clock of `platform_now`, in nanoseconds.
     let end: Int64
 
-    /// Sets the deadline `timeout` nanoseconds from now; beyond the clock's end it never comes.
+    /// Sets the deadline `timeout` nanoseconds from now; if the clock would overflow, it never
+    /// comes.
     init(after timeout: Int64) {
         let (sum, overflow) = platform_now().addingReportingOverflow(timeout)
         end = overflow ? .max : sum
     }
 
-    /// The nanoseconds that are left, at least 0.
+    /// The remaining nanoseconds, at least 0.
     var remaining: Int64 {
         max(0, end &- platform_now())
     }

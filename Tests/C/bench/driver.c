@@ -1,15 +1,17 @@
 /*
- * Runs the contestants of the benchmark against each other, and prints and stores what they took.
+ * Runs the contestants of the benchmark against each other; prints and stores the results.
  *
  *     driver quick|full|pool|async-quick|async CSV 'NAME: COMMAND' ...
  *
- * All of them are started for each workload, set it up and then run it in turns, round by round:
- * what else the machine does then falls on all alike. That is done several times, since which memory
- * a process is given also makes a difference. A figure is the median of all rounds; a ratio is the
- * median of the ratios in each round. "raw X" is the floor of those whose names end in X, the first
- * contestant of all others, and of those whose floor cannot do it. "-" is what a contestant cannot do;
- * one that can do nothing of a table has no row there. With "pool", only pools of threads are
- * measured, and longer; with "async", the echo servers of async/.
+ * For each workload all contestants are started, set it up, and run it in turns, round by round. So
+ * other load on the machine affects all of them equally. This is repeated with new processes,
+ * because the memory layout of a process also affects its speed. A figure is the median of all
+ * rounds; a ratio is the median of the ratios of each round.
+ *
+ * The baseline of a contestant whose name ends in X is "raw X". If there is none, or it does not
+ * support the workload, the baseline is the first contestant. "-" marks an unsupported workload; a
+ * contestant that supports no workload of a table has no row there. "pool" measures only thread
+ * pools, for a longer time; "async" measures the echo servers of async/.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -28,17 +30,17 @@
 
 enum { MOST_CONTESTANTS = 32, MOST_ROUNDS = 64, COLUMNS = 5 };
 
-/* A workload with its numbers: a column of a table. */
+/* A workload with its parameters: a column of a table. */
 struct column {
     const char *workload;
     int registered, ready;
     const char *head;
-    bool quick; /* measured also when there is little time */
+    bool quick; /* measured in a quick run, too */
 };
 
 /*
- * NS_AND_SWITCHES: beside each column is another one, with the context switches. SERVER_NS: what a
- * server took, of which another program tells.
+ * NS_AND_SWITCHES: each column is followed by one with the context switches. SERVER_NS: the time of
+ * a server, which another program reports.
  */
 enum unit { NS, NS_AND_SWITCHES, BYTES, SERVER_NS };
 
@@ -109,8 +111,8 @@ enum { TABLES = sizeof tables / sizeof tables[0] };
 
 static const struct effort {
     const char *name;
-    int starts, rounds; /* so many rounds after each start */
-    double round_ns;    /* what a round should take */
+    int starts, rounds; /* rounds after each start */
+    double round_ns;    /* the intended duration of a round */
 } efforts[] = {{"quick", 3, 5, 3e6},
                {"full", 6, 9, 6e6},
                {"pool", 4, 8, 30e6},
@@ -145,7 +147,7 @@ static _Noreturn void fail(const char *format, ...) {
     exit(1);
 }
 
-/* The part of a name that tells the facility. */
+/* The part of a name that is the facility. */
 static const char *last_word(const char *name) {
     const char *space = strrchr(name, ' ');
     return space == NULL ? name : space + 1;
@@ -210,7 +212,7 @@ static void stop(struct contestant *contestant, const struct column *column) {
         fail("%s has failed at the end of %s", contestant->name, column->workload);
 }
 
-/* Lets it run so many loops, and returns what all of them took. Stores what an operation did. */
+/* Runs `loops` loops and returns their duration. Stores the figures of one operation. */
 static double run(struct contestant *contestant, long loops, double *value, double *switches) {
     double sum, operations;
     long allocations, switched;
@@ -227,8 +229,8 @@ static double run(struct contestant *contestant, long loops, double *value, doub
 }
 
 /*
- * Finds how many loops make a round of the right length, in a few steps: what is done for the first
- * time is slow, and so is a lone loop with all that belongs to a round.
+ * Finds the number of loops for a round of the intended duration, in a few steps: the first loop is
+ * slow, and a single loop includes the fixed cost of a round.
  */
 static void calibrate(struct contestant *contestant, double round_ns) {
     double allocations = contestant->allocations, operations = contestant->operations;
@@ -244,7 +246,7 @@ static void calibrate(struct contestant *contestant, double round_ns) {
     contestant->operations = operations;
 }
 
-/* The contestant that its ratio is to: the first one where the floor cannot do this. */
+/* The contestant's baseline: the first contestant if "raw X" does not support the workload. */
 static int floor_of(const struct contestant *contestant) {
     return contestants[contestant->floor].to == NULL ? 0 : contestant->floor;
 }
@@ -293,7 +295,7 @@ static void quartiles(double *values, int count, double result[3]) {
         result[i] = values[(count - 1) * (i + 1) / 4];
 }
 
-/* What a table says of one contestant and column. */
+/* A table's cell: one contestant and column. */
 struct cell {
     bool there;
     bool time; /* it has a ratio */
@@ -344,7 +346,7 @@ static void run_column(const struct column *column, enum unit unit, struct cell 
         cells[i] = evaluate(&contestants[i], column, unit, spent->starts * spent->rounds);
 }
 
-/* Whether the effort has a table in it. */
+/* Whether the effort includes a table. */
 static bool has(const struct table *table) {
     if (strncmp(effort->name, "async", 5) == 0)
         return table->unit == SERVER_NS;

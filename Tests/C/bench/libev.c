@@ -1,5 +1,5 @@
 /*
- * libev on epoll: an ev_io for each descriptor. It tells the kernel of changes before the next wait.
+ * libev on epoll: one ev_io per descriptor. libev applies changes to the kernel at the next wait.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

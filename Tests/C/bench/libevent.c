@@ -1,5 +1,5 @@
 /*
- * libevent on epoll: a persistent event for each descriptor and direction.
+ * libevent on epoll: one persistent event per descriptor and direction.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -18,7 +18,7 @@ struct watch {
 
 static struct event_base *base;
 static struct event *wake_event;
-static struct watch **watches; /* of each descriptor; they stay where they are */
+static struct watch **watches; /* by descriptor; their addresses are stable */
 static size_t room;
 
 static void ready(evutil_socket_t fd, short events, void *argument) {
@@ -47,7 +47,7 @@ static void open_set(const char *argument, bool threads) {
         die("event_new");
 }
 
-/* For one direction, made when it is needed first: an event cannot be changed while it is added. */
+/* For one direction, created on first use: an added event cannot be changed. */
 static void start(int fd, unsigned direction) {
     struct watch *watch = watches[fd];
     struct event **event = direction == BENCH_READ ? &watch->read : &watch->write;

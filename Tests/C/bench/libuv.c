@@ -1,5 +1,5 @@
 /*
- * libuv: a uv_poll_t for each descriptor. What is closed is freed in the next turn of the loop.
+ * libuv: one uv_poll_t per descriptor. A closed handle is freed in the next iteration of the loop.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

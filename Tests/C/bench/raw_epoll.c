@@ -1,5 +1,5 @@
 /*
- * The floor: epoll_wait and epoll_ctl, as a program calls them that needs no more.
+ * The baseline: direct calls to epoll_wait and epoll_ctl.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

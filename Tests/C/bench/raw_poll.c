@@ -1,5 +1,5 @@
 /*
- * The floor for poll: an array without gaps, looked through until all that are ready are found.
+ * The baseline for poll: an array without gaps, scanned until all ready descriptors are found.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

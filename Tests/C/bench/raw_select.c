@@ -1,6 +1,6 @@
 /*
- * The floor for select: sets as long as the highest descriptor asks for, copied for each call, and
- * looked through word by word. No set is given for what nobody waits for.
+ * The baseline for select: sets as long as the highest descriptor requires, copied for each call
+ * and scanned word by word. An empty set is passed as NULL.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * arguments.c - proves that wrong arguments are refused and change nothing.
+ * arguments.c - proves that invalid arguments are rejected and change nothing.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -15,7 +15,7 @@
 #pragma GCC diagnostic ignored "-Wstringop-overflow"
 #endif
 
-/* The bits that mean something for what is registered. */
+/* The bits that are valid in a registration. */
 #define KNOWN (SEL_READ_HANGUP | BOTH | SEL_PRIORITY | SEL_EDGE | SEL_ONESHOT | SEL_EXCLUSIVE)
 
 static void null_selector_is_refused(void) {
@@ -93,14 +93,14 @@ static void get_refuses_no_room(sel_selector *selector) {
     EQUAL(sel_get_map(selector, NULL, 0), 1);
 }
 
-/* It is refused, with words that tell so. */
+/* The call fails, with a message. */
 #define TELLS(call, wanted, words)                        \
     do {                                                  \
         REFUSED(call, wanted);                            \
         CHECK(strstr(sel_last_error(), (words)) != NULL); \
     } while (0)
 
-/* The words name the descriptor or the argument, and what is wrong with it. */
+/* The message names the descriptor or the argument, and what is wrong with it. */
 static void words_tell_the_mistake(sel_selector *selector) {
     int fd = watch(selector, make_event(), SEL_READ), other = make_event(), closed = make_event();
     char about_fd[64], about_other[64], about_closed[64];

@@ -1,6 +1,6 @@
 /*
- * closed.c - proves what becomes of a descriptor that is closed while it is registered, of its
- * number, and of its file, which may live on in a duplicate.
+ * closed.c - proves what happens if a registered descriptor is closed: to its registration, to its
+ * number when it is reused, and to its file, which a duplicate may keep open.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -92,7 +92,7 @@ static void closed_then_modified_is_invalid(sel_selector *selector) {
     OK(sel_modify(selector, closed, SEL_READ, &data));
     OK(sel_modify(selector, closed, BOTH, NULL));
     OK(sel_modify(selector, closed, SEL_READ, &data));
-    CHECK(sees_beside_closed(selector, closed, SEL_READ, ready)); /* the backend was told nothing */
+    CHECK(sees_beside_closed(selector, closed, SEL_READ, ready)); /* the kernel set is unchanged */
     OK(sel_modify(selector, closed, BOTH, NULL));
     for (int i = 0; i < 3; i++)
         CHECK(sees_invalid_beside(selector, closed, BOTH, ready));
@@ -271,7 +271,7 @@ static void modify_after_reuse_waits_for_the_new_file(sel_selector *selector) {
     }
 }
 
-/* An epoll that watches another one, and so on down to a file: as deep as no further one may watch. */
+/* A chain of epolls down to a file, so long that no further one may be added. */
 static int make_deep_epoll(int file) {
     struct epoll_event events = {.events = EPOLLIN};
     for (int epoll, watched = file;; watched = epoll) {
@@ -281,7 +281,7 @@ static int make_deep_epoll(int file) {
     }
 }
 
-/* Gives a registered number to a file that epoll cannot watch, and makes it invalid before. */
+/* Closes a registered descriptor, then reuses its number for a file that epoll cannot watch. */
 static bool give_to_deep_epoll(sel_selector *selector, int fd, int file) {
     int epoll = make_deep_epoll(file);
     return epoll >= 0 && drop(fd) && sel_modify(selector, fd, BOTH, NULL) == 0 &&
@@ -308,7 +308,7 @@ static void wait_sees_what_the_backend_cannot_watch(sel_selector *selector) {
     EQUAL(waiter->event.key.fd, other);
 }
 
-/* One of them waits for it; when that one leaves, another takes its place. */
+/* One of the waiters blocks on it; when that one returns, another takes over. */
 static void waiters_see_what_the_backend_cannot_watch(sel_selector *selector) {
     enum { WAITERS = 3 };
     struct waiter *waiters[WAITERS];
@@ -330,8 +330,8 @@ static void waiters_see_what_the_backend_cannot_watch(sel_selector *selector) {
 }
 
 /*
- * A number whose file lives on in a duplicate, and which has come back to a file that was left
- * behind under it before; that one is idle.
+ * A descriptor whose file remains open in a duplicate, and which now refers again to the idle file
+ * that was registered under it at first.
  */
 static int come_back_to_a_ghost(sel_selector *selector, uint32_t events) {
     int idle = make_event(), ready = make_ready_event(), fd = duplicate(idle);

@@ -1,5 +1,5 @@
 /*
- * facts.c - lists the themes, in the order in which they are proved.
+ * facts.c - lists the groups of tests, in the order in which they run.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * files.c - proves what regular files, directories and other strange files do.
+ * files.c - proves the behaviour of regular files, directories and other special files.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -117,7 +117,7 @@ static void number_of_a_file_comes_to_another_unnoticed(sel_selector *selector) 
     }
 }
 
-/* An invalid descriptor is watched by its number, until that names a file that can be waited for. */
+/* A closed descriptor is watched by its number until that refers to a file that can be watched. */
 static void closed_number_comes_back(sel_selector *selector) {
     sel_event event;
     int fd = watch(selector, make_event(), SEL_READ);
@@ -131,7 +131,7 @@ static void closed_number_comes_back(sel_selector *selector) {
     EQUAL(event.detail, 0);
 }
 
-/* poll(2) takes no descriptor then; where the backend needs it, that is told. */
+/* poll(2) then accepts no descriptor; if the backend needs it, select returns the error. */
 static void file_is_ready_below_any_limit(sel_selector *selector) {
     int fd = watch(selector, make_file(), SEL_READ),
         closed = watch(selector, make_file(), SEL_READ);
@@ -164,8 +164,8 @@ static void named_file_is_refused(sel_selector *selector) {
 }
 
 /*
- * A ring of perf_event_open(2), whose poll clears what it tells, and which gets a record whenever the
- * thread gets another name. -1: not to be had here.
+ * A ring of perf_event_open(2): polling it clears its readiness, and a change of the thread's name
+ * adds a record. -1: not available here.
  */
 static int make_ring(void **pages, size_t size) {
     struct perf_event_attr attributes = {
@@ -181,7 +181,7 @@ static int make_ring(void **pages, size_t size) {
     return *pages == MAP_FAILED ? -1 : fd;
 }
 
-/* Gives this thread, which is told by the ring, another name, and its own one back. */
+/* Changes this thread's name and restores it, which adds records to the ring. */
 static bool tell_ring(void) {
     char name[16];
     return prctl(PR_GET_NAME, name) == 0 && prctl(PR_SET_NAME, "renamed") == 0 &&
@@ -196,7 +196,7 @@ static void what_is_told_once_is_delivered(sel_selector *selector) {
     if (ring < 0)
         SKIP("this system has no perf ring to be had");
     OK(sel_register(selector, ring, SEL_READ, NULL));
-    CHECK(look(selector) >= 0); /* the ring may have told something already */
+    CHECK(look(selector) >= 0); /* the ring may have been ready before */
     for (int i = 0; i < 3; i++) {
         CHECK(tell_ring());
         EQUAL(sel_select(selector, &event, 1, SECOND), 1);
@@ -207,7 +207,7 @@ static void what_is_told_once_is_delivered(sel_selector *selector) {
     munmap(pages, size);
 }
 
-/* A plug-in should do so, too, but its manual does not ask for it. */
+/* A plug-in should do so, too, but its manual does not require it. */
 static void what_is_told_once_waits_for_room(sel_selector *selector) {
     size_t size = 17 * (size_t)sysconf(_SC_PAGESIZE);
     sel_event event;
@@ -219,7 +219,7 @@ static void what_is_told_once_waits_for_room(sel_selector *selector) {
     if (ring < 0)
         SKIP("this system has no perf ring to be had");
     OK(sel_register(selector, ring, SEL_READ | SEL_PRIORITY, NULL));
-    CHECK(look(selector) >= 0); /* the ring may have told something already */
+    CHECK(look(selector) >= 0); /* the ring may have been ready before */
     ready = watch(selector, make_ready_event(), SEL_READ);
     for (int i = 0; i < 3; i++) {
         int tries = 10;
@@ -235,7 +235,7 @@ static void what_is_told_once_waits_for_room(sel_selector *selector) {
     munmap(pages, size);
 }
 
-/* It is reserved, and not touched but at both ends. */
+/* It is reserved, and only its ends are touched. */
 static void room_may_have_any_size(sel_selector *selector) {
     const int sizes[] = {1000000, 178956971, INT_MAX};
     if (is_under_valgrind())

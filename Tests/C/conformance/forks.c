@@ -1,8 +1,8 @@
 /*
- * forks.c - proves what a fork's child may do, whatever the parent's threads are doing, and that the
- * parent does not notice.
+ * forks.c - proves what the child of a fork may do, whatever the parent's threads are doing, and
+ * that this does not affect the parent.
  *
- * What may hang is proved in a child, so that it fails instead.
+ * A test that may hang runs in a child, so that it fails instead.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -21,16 +21,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define MOST_OWN 64 /* descriptors that a test looks at by number */
+#define MOST_OWN 64 /* descriptors that a test inspects by number */
 
-/* Ends a child in which all went well, or something did not. */
+/* Exits a child, with success or failure. */
 static void leave(bool is_wrong) {
     if (is_wrong)
         note("what the child has tried went wrong");
     end_child();
 }
 
-/* What a child does with the selector of its parent. */
+/* Uses the parent's selector in a child. */
 static bool use_in_child(sel_selector *selector, int idle, int ready) {
     sel_event event;
     return sel_register(selector, ready, SEL_READ, NULL) == 0 &&
@@ -133,7 +133,7 @@ static void child_may_nest(sel_selector *selector) {
     CHECK(sees(selector, idle, SEL_READ, 0));
 }
 
-/* How many open descriptors an exec would leave open. */
+/* The number of descriptors that would stay open in an exec. */
 static int count_inherited(void) {
     int count = 0;
     for (int fd = 0; fd < 1024; fd++) {
@@ -162,7 +162,7 @@ static void nothing_is_left_to_an_exec(sel_selector *selector) {
     CHECK(is_content(child));
 }
 
-/* What a worker of a server does: waits for the socket, and serves what it gets. */
+/* Runs a worker of a server: waits for the socket, and serves its clients. */
 static void work(sel_selector *selector, int listener, int served) {
     sel_event event;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -188,7 +188,7 @@ static void connect_clients(const struct sockaddr_in *address, int count, int se
     }
 }
 
-/* A server that forks its workers first. They end before the fact does, whatever fails. */
+/* A server that forks its workers in advance. They exit before the test ends, even if it fails. */
 static void prefork_server_serves_all(sel_selector *selector) {
     enum { WORKERS = 3, CLIENTS = 12 };
     struct sockaddr_in address;
@@ -209,7 +209,7 @@ static void prefork_server_serves_all(sel_selector *selector) {
     CHECK(rests(selector, 20 * MS));
 }
 
-/* A wake-up before the fork is one in each process, and no more than one. */
+/* A wake-up before the fork counts once in each process. */
 static void prove_one_wakeup(sel_selector *selector) {
     sel_event event;
     EQUAL(sel_select(selector, &event, 1, SEL_FOREVER), 0);
@@ -222,8 +222,8 @@ static void pending_wakeup_is_kept_by_both(sel_selector *selector) {
     prove_one_wakeup(selector);
 }
 
-static sel_selector *shared; /* by the facts' threads and signal handlers */
-static pid_t first_process;  /* whose children the handlers are looked for in */
+static sel_selector *shared; /* by the tests' threads and signal handlers */
+static pid_t first_process;  /* handlers act only in its children */
 static volatile sig_atomic_t in_child;
 
 static void wake_in_child(int number) {
@@ -234,7 +234,7 @@ static void wake_in_child(int number) {
     sel_wakeup(shared);
 }
 
-/* Signals come to a group of processes while one of them forks: to a child in its first moment. */
+/* Signals arrive at a process group while a member forks, and so at a child in its first moment. */
 static void prove_early_wakeups(sel_selector *selector) {
     struct sigaction action = {.sa_handler = wake_in_child, .sa_flags = SA_RESTART};
     sigset_t all;
@@ -365,7 +365,7 @@ static void fork_in_handler(int number) {
     errno = saved;
 }
 
-/* Stands where a thread of the parent's has stood, until the selector is closed. */
+/* Threads that overwrite the stacks of the parent's threads, until the selector is closed. */
 static pthread_barrier_t is_soiled, is_closed;
 
 static void *soil_a_stack(void *argument) {
@@ -377,7 +377,7 @@ static void *soil_a_stack(void *argument) {
     return argument;
 }
 
-/* What a child does whose thread was waiting when it forked, after that wait. */
+/* Runs in the child of a thread that forked in its wait, after that wait. */
 static void go_on_in_child(sel_selector *selector, int result) {
     pthread_t threads[4];
     int ready;
@@ -403,7 +403,7 @@ static void go_on_if_child(struct waiter *waiter) {
     end_child();
 }
 
-/* A thread waits for another one's wait, or in the kernel beside it; one of them forks. */
+/* A thread is queued behind another's wait, or blocked beside it; one of them forks. */
 static void prove_fork_in_wait(sel_selector *selector, int which) {
     struct sigaction action = {.sa_handler = fork_in_handler};
     struct waiter *waiters[2];
@@ -467,7 +467,7 @@ static bool is_refused_or_works(int result) {
     return result >= 0 || result == -ECANCELED;
 }
 
-/* In the child of a fork in the middle of it a call works, or the selector is no more to be used. */
+/* In the child of a fork within a call, the call works, or the selector is unusable afterwards. */
 static void prove_call_in_child(const char *call, int result) {
     if (!is_refused_or_works(result))
         note("%s is not refused, and does not work: %d", call, result);
@@ -483,7 +483,7 @@ static void leave_if_child(const char *call, int result) {
 
 static atomic_int ready_to_be_forked;
 
-/* fork(2) itself would hang if it interrupted malloc(3): what is allocated once is allocated before. */
+/* fork(2) would hang if it interrupted malloc(3), so one-time allocations are made before. */
 static void *call_and_be_forked(void *argument) {
     int fd = make_event();
     sel_event event;
@@ -530,7 +530,7 @@ static void handler_may_fork_in_any_call(sel_selector *selector) {
     CHECK(holds_in_child(prove_forks_in_calls, selector));
 }
 
-/* Children that the library was not told of. */
+/* Children whose fork the library has not noticed. */
 
 extern pid_t _Fork(void) __attribute__((weak));
 
@@ -576,7 +576,7 @@ static void unnoticed_child_may_close(sel_selector *selector) {
     }
 }
 
-/* Descriptors of the library's own. */
+/* The library's own descriptors. */
 
 static void close_from(int first) {
     for (int fd = first; fd < 1024; fd++)
@@ -587,7 +587,7 @@ static void close_from(int first) {
  * told from the library's own only in a child. */
 enum kind { REGULAR, PIPE, SOCKET, EVENT };
 
-/* What they are, and what is in them. */
+/* The files' kinds and contents. */
 static struct stat others[MOST_OWN];
 
 static uint64_t content_of(int fd) {
@@ -634,10 +634,10 @@ static bool is_untouched(int fd) {
     if (fstat(fd, &file) != 0 || file.st_dev != others[fd].st_dev ||
         file.st_ino != others[fd].st_ino || file.st_mode != others[fd].st_mode)
         return false;
-    if (S_ISREG(file.st_mode)) /* nobody has read or written more since */
+    if (S_ISREG(file.st_mode)) /* no other process has read or written since */
         return lseek(fd, 0, SEEK_CUR) == (off_t)sizeof *got &&
                pread(fd, got, sizeof got, 0) == (ssize_t)sizeof *got && *got == content_of(fd);
-    if ((fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY) /* its other end tells */
+    if ((fcntl(fd, F_GETFL) & O_ACCMODE) == O_WRONLY) /* its other end is checked instead */
         return true;
     return read(fd, got, sizeof got) == (ssize_t)sizeof *got && *got == content_of(fd);
 }
@@ -653,7 +653,7 @@ static bool are_untouched(int first) {
     return true;
 }
 
-/* What each child begins with. */
+/* The first steps of each child. */
 static int first_kind;
 
 static void prove_new_descriptors(sel_selector *selector) {
@@ -678,7 +678,7 @@ static void child_without_descriptors_gets_new_ones(sel_selector *selector) {
         CHECK(holds_in_child(prove_new_descriptors, selector));
 }
 
-/* Of a selector that was opened in this process; what it says of this does not matter. */
+/* Uses a selector whose numbers are now the program's files; its results do not matter. */
 static void prove_others_are_left_alone(sel_selector *selector) {
     int64_t cpu = cpu_time();
     close_from(3);
@@ -709,7 +709,7 @@ static void note_open(bool is_open[MOST_OWN]) {
         is_open[fd] = fcntl(fd, F_GETFD) >= 0;
 }
 
-/* The lowest three are closed, as those of a daemon may be. */
+/* The standard streams are closed, as in some daemons. */
 static void prove_streams_are_left_free(sel_selector *selector) {
     bool is_open[MOST_OWN];
     for (int fd = 0; fd <= 2; fd++)

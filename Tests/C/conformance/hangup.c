@@ -1,5 +1,5 @@
 /*
- * hangup.c - proves that hang-ups and errors are told, and alike by each backend.
+ * hangup.c - proves that every backend reports hang-ups and errors, in the same way.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -43,7 +43,7 @@ static void closed_peer_wakes_a_full_writer(sel_selector *selector) {
     fill(ends[0]);
     OK(sel_register(selector, ends[0], SEL_WRITE, NULL));
     CHECK(quiet(selector));
-    CHECK(drop(ends[1])); /* with data that nobody has read: an error, too */
+    CHECK(drop(ends[1])); /* with unread data: an error, too */
     CHECK(sees_at_least(selector, ends[0], SEL_WRITE, SEL_HANGUP | SEL_ERROR));
 }
 
@@ -63,7 +63,7 @@ static void end_of_the_peer_is_waited_for_alone(sel_selector *selector) {
     CHECK(sel_capabilities(selector) & SEL_CAN_READ_HANGUP);
     CHECK(make_pair(ends) && put(ends[1]));
     OK(sel_register(selector, ends[0], SEL_READ_HANGUP, NULL));
-    CHECK(rests(selector, 20 * MS)); /* data are no reason to wake */
+    CHECK(rests(selector, 20 * MS)); /* data must not wake it */
     CHECK(shutdown(ends[1], SHUT_WR) == 0);
     CHECK(sees(selector, ends[0], SEL_READ_HANGUP, SEL_READ_HANGUP));
     OK(sel_modify(selector, ends[0], SEL_READ_HANGUP | SEL_WRITE, NULL));
@@ -151,14 +151,14 @@ const struct fact hangup_facts[] = {
     END_OF_FACTS,
 };
 
-/* A descriptor that has a detail to tell. */
+/* A descriptor with a detail. */
 struct ending {
     const char *name;
     int fd;
-    bool never_written; /* nobody waits to write to the reading end of a pipe */
+    bool never_written; /* the reading end of a pipe is never watched for writing */
 };
 
-/* Makes one of each kind; returns how many, or -1. */
+/* Creates one of each kind; returns their number, or -1. */
 static int make_endings(struct ending endings[8]) {
     int gone[2], shut[2], unread[2], reader[2], writer[2], refused = make_refused(), count = 0;
     if (!make_pair(gone) || !drop(gone[1]) || !make_pair(shut) || !put(shut[1]) ||
@@ -176,7 +176,7 @@ static int make_endings(struct ending endings[8]) {
     return count;
 }
 
-/* Stores what a backend tells of a descriptor that is ready for all that is asked. */
+/* Stores the event of a descriptor that is ready for all requested events. */
 static bool ask(const char *backend, int fd, uint32_t asked, uint32_t *detail) {
     sel_selector *selector = open_selector(backend);
     sel_event event;

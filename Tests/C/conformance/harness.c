@@ -1,5 +1,5 @@
 /*
- * harness.c - runs, reports and cleans up: what one test leaves behind, the next does not find.
+ * harness.c - runs the tests, reports results, and cleans up after each test.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * helpers.c - makes descriptors of each kind, and looks at what a selector sees.
+ * helpers.c - creates descriptors of each kind, and inspects a selector.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -171,7 +171,7 @@ static void note_events(const sel_event *events, int count) {
              events[i].key.events, events[i].detail);
 }
 
-/* Whether this is all that is ready, where only some bits of the detail matter. */
+/* Whether only this is ready; compares only some bits of the detail. */
 static bool sees_among(sel_selector *selector, int fd, uint32_t events, uint32_t detail,
                        uint32_t which) {
     sel_event got[8];

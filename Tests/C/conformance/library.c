@@ -1,5 +1,5 @@
 /*
- * library.c - proves what concerns no descriptor: version, errors, and which backend is opened.
+ * library.c - proves the calls without a descriptor: version, errors, and the choice of backend.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
-/* These facts pass on purpose what the compiler warns of. */
+/* These tests deliberately pass arguments that the compiler warns about. */
 #if defined __GNUC__ && !defined __clang__
 #pragma GCC diagnostic ignored "-Wnonnull"
 #pragma GCC diagnostic ignored "-Wstringop-overflow"
@@ -22,7 +22,7 @@
     (SEL_CAN_FILENO | SEL_CAN_CONCURRENT | SEL_CAN_EDGE | SEL_CAN_EXCLUSIVE | SEL_CAN_ONESHOT | \
      SEL_CAN_READ_HANGUP)
 
-/* Tells which backend a list opens, NULL if none; *error is what sel_open() returned. */
+/* Returns the backend that a list opens, or NULL; *error is the result of sel_open(). */
 static const char *opens(const char *list, int *error) {
     int poison;
     sel_selector *selector = (sel_selector *)&poison;
@@ -49,7 +49,7 @@ static bool check_opens(int line, const char *list, const char *wanted) {
     return false;
 }
 
-/* A refusal has its value, and a line that has this in it, if not NULL. */
+/* A failed call returns this value, and its message contains this text, if not NULL. */
 static bool check_refuses(int line, const char *list, int wanted, const char *told) {
     int error;
     const char *name = opens(list, &error), *words = sel_last_error();
@@ -72,12 +72,12 @@ static bool check_refuses(int line, const char *list, int wanted, const char *to
             return;                                      \
     } while (0)
 
-/* A plug-in that was refused is listed under its path, which a list may take for something else. */
+/* A rejected plug-in is listed under its path, which may not be a valid name in a list. */
 static bool is_name(const char *name) {
     return name[strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-")] == '\0';
 }
 
-/* Makes a list that takes out all backends but one, or NULL. */
+/* Creates a list that excludes all backends but one, or returns NULL. */
 static void take_out_all_but(const char *name, char *list, size_t size) {
     sel_backend_info infos[MOST_BACKENDS];
     *list = '\0';

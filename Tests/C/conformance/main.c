@@ -5,12 +5,12 @@
  *     conformance poll mine    these, by name
  *     SELECTORS_PLUGINS=./mine.so conformance mine
  *
- * It is installed as selectors-conformance, for those who write a backend; selectors_plugin.h is
- * their manual. What its capabilities leave out is skipped.
+ * It is installed as selectors-conformance, for authors of backends; selectors_plugin.h is their
+ * manual. Tests of capabilities that a backend lacks are skipped.
  *
- * Speaks TAP: one line per test, after a failed one where and what. The exit status is 0 if all
- * went well. Each test gets a fresh selector, and fails if it leaves more open descriptors, or
- * fewer, than it found.
+ * The output is TAP: one line per test, and after a failed test its position and the reason. The
+ * exit status is 0 if all tests passed. Each test gets a new selector, and fails if the number of
+ * open descriptors has changed at its end.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -33,7 +33,7 @@ static void run_facts(const char *group, const struct fact *const *themes) {
             run(group, fact);
 }
 
-/* Chooses the backend of the next tests; notes why it cannot be used. */
+/* Selects the backend of the next tests; prints why it cannot be used. */
 static bool choose(const char *name) {
     sel_backend_info infos[MOST_BACKENDS];
     sel_selector *selector;

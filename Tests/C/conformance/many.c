@@ -1,5 +1,5 @@
 /*
- * many.c - proves that many descriptors, and high numbers, are served like few: none starves.
+ * many.c - proves that many descriptors, and high numbers, work like few, and that none starves.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

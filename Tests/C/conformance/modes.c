@@ -1,5 +1,5 @@
 /*
- * modes.c - proves the delivery modes, and that urgent data are told.
+ * modes.c - proves the delivery modes, and that urgent data are reported.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -172,7 +172,7 @@ static void edge_is_reported_when_something_comes(sel_selector *selector) {
     OK(sel_register(selector, ends[0], SEL_READ | SEL_EDGE, NULL));
     CHECK(quiet(selector));
     for (int i = 0; i < 3; i++) {
-        CHECK(put(ends[1])); /* more and more */
+        CHECK(put(ends[1])); /* accumulating */
         CHECK(sees(selector, ends[0], SEL_READ, 0));
         CHECK(rests(selector, 10 * MS));
     }
@@ -197,7 +197,7 @@ static void edge_is_reported_after_a_reversal(sel_selector *selector) {
     OK(sel_modify(selector, fd, events, NULL));
     CHECK(sees(selector, fd, SEL_READ, 0));
     CHECK(rests(selector, 10 * MS));
-    /* What was read in part is armed again. */
+    /* Unread data are reported again after each modify. */
     events |= SEL_ONESHOT;
     OK(sel_modify(selector, fd, events, NULL));
     for (int i = 0; i < 3; i++) {
@@ -264,7 +264,7 @@ static void exclusive_is_about_reading_and_writing(sel_selector *selector) {
     CHECK(key_is(selector, fd, SEL_READ, NULL));
 }
 
-/* A number that poll(2) watches in epoll's place: it had a file that epoll does not take. */
+/* A descriptor that poll(2) watches, because it referred to a file that epoll rejects. */
 static void exclusive_has_no_read_hangup(sel_selector *selector) {
     int ends[2], fd;
     NEEDS(SEL_CAN_EXCLUSIVE);
@@ -274,7 +274,7 @@ static void exclusive_has_no_read_hangup(sel_selector *selector) {
     CHECK(sees(selector, fd, SEL_READ, 0));
 }
 
-/* What register refuses must not make a select fail, or those beside it would never be seen. */
+/* What register rejects must not make a select fail, which would hide the other descriptors. */
 static void exclusive_number_of_a_selector_blinds_no_other(sel_selector *selector) {
     sel_selector *inner = open_selector(test.backend);
     int ready, fd;

@@ -1,5 +1,5 @@
 /*
- * nesting.c - proves that several selectors live side by side, and one inside another.
+ * nesting.c - proves that several selectors can coexist, and that one can watch another.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -135,7 +135,7 @@ static void nested_ghost_is_silent(sel_selector *selector) {
     fd = leave_a_ghost(selector, false);
     OK(sel_register(selector, fd, SEL_READ, NULL));
     for (int i = 0; i < 3; i++)
-        CHECK(quiet(selector)); /* here it may get rid of the ghost */
+        CHECK(quiet(selector)); /* the selector may discard the stale registration here */
     EQUAL(sel_fileno(selector), inner);
     CHECK(fcntl(inner, F_GETFD) & FD_CLOEXEC);
     CHECK(rests(outer, 50 * MS));
@@ -160,7 +160,7 @@ static void file_is_seen_whatever_fileno_says(sel_selector *selector) {
     NEEDS_FILENO;
     set.fd = sel_fileno(selector);
     if (strcmp(test.backend, "epoll") == 0)
-        EQUAL(poll(&set, 1, 0), 0); /* it does not watch files */
+        EQUAL(poll(&set, 1, 0), 0); /* the backend watches descriptors, not files */
     CHECK(sees(selector, file, SEL_READ, 0));
     OK(sel_unregister(selector, file, NULL));
     EQUAL(poll(&set, 1, 0), 0);

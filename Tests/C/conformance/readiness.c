@@ -1,5 +1,5 @@
 /*
- * readiness.c - proves what readiness is, for each kind of descriptor, and that modify changes it.
+ * readiness.c - proves when each kind of descriptor is ready, and that modify takes effect.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * registration.c - proves what is registered, and what is told about it.
+ * registration.c - proves what a selector registers, and what its map and keys contain.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * signals.c - proves what signals do to a wait, and that they can be let in with it.
+ * signals.c - proves how signals affect a wait, and that sel_pselect() unblocks them atomically.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -16,8 +16,8 @@
 #endif
 
 /*
- * Ends a test of select under valgrind: its version 3.19, when a signal comes just before pselect6
- * is entered, enters it again with a pointer of its own, and the call fails with EFAULT.
+ * Ends a test of select under valgrind: if a signal arrives just before pselect6, valgrind 3.19
+ * restarts it with an invalid pointer, and the call fails with EFAULT.
  */
 #define SKIP_SELECT_UNDER_VALGRIND()                                                       \
     do {                                                                                   \
@@ -40,7 +40,7 @@ static void signals_do_not_end_a_wait(sel_selector *selector) {
     }
 }
 
-/* The best of several, since other programs may take the processor for a while. */
+/* The best of several attempts, because other programs may use the processor. */
 static void storm_stretches_no_wait(sel_selector *selector) {
     int64_t best = INT64_MAX;
     SKIP_SELECT_UNDER_VALGRIND();
@@ -56,7 +56,7 @@ static void storm_stretches_no_wait(sel_selector *selector) {
     CHECK(best < 210 * MS);
 }
 
-/* The best of several again. A wait that begins anew takes 2900 ms. */
+/* The best of several attempts again. A wait that restarts its timeout takes 2900 ms. */
 static void late_signal_does_not_begin_the_wait_anew(sel_selector *selector) {
     int64_t best = INT64_MAX;
     SKIP_SELECT_UNDER_VALGRIND();
@@ -111,7 +111,7 @@ static void signal_ends_an_interruptible_wait(sel_selector *selector) {
     REFUSED(sel_set_interruptible(NULL, 1), -EINVAL);
 }
 
-/* What is ready comes first where a ghost is in its way, too. */
+/* Ready descriptors take precedence, even if a stale registration is in the way. */
 static void ready_comes_before_a_signal(sel_selector *selector) {
     sigset_t nothing, all;
     sigemptyset(&nothing);
@@ -136,7 +136,7 @@ static void ready_comes_before_a_signal(sel_selector *selector) {
     EQUAL(signals, 1);
 }
 
-/* Signal masks. The signal is blocked all the time but in sel_pselect(). */
+/* Signal masks. The signal is blocked except in sel_pselect(). */
 
 static bool block(sigset_t *outside, sigset_t *inside) {
     sigemptyset(outside);

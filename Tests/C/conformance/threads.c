@@ -1,6 +1,6 @@
 /*
- * threads.c - proves that one thread's change or wake-up ends another's wait, what several waiting
- * threads get, and that no thread starves or is cancelled within a call.
+ * threads.c - proves that a change or a wake-up by one thread affects the wait of another, what
+ * several waiting threads receive, and that no thread starves or is cancelled within a call.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -35,7 +35,7 @@ static void blocked_select_sees_changes(sel_selector *selector) {
     EQUAL(waiter->event.key.fd, file);
 }
 
-/* The best of several, since other programs may take the processor for a while. */
+/* The best of several attempts, because other programs may use the processor. */
 static void change_is_seen_soon(sel_selector *selector) {
     int64_t best = INT64_MAX;
     int event = make_ready_event();
@@ -99,7 +99,7 @@ static void two_may_wait(sel_selector *selector) {
     }
 }
 
-/* At once, and by a thread that has not waited for it, where the other one is no more. */
+/* A thread sees an event at once, after the thread that waited for it has ended. */
 static void each_thread_sees_what_is_ready(sel_selector *selector) {
     int fd = watch(selector, make_event(), SEL_READ);
     for (int i = 0; i < 20; i++) {
@@ -145,7 +145,7 @@ static void exclusive_does_not_wake_all(sel_selector *selector) {
     CHECK(put(fd));
     CHECK(are_back(waiters, WAITERS, 1));
     CHECK(count_back(waiters, WAITERS) < WAITERS);
-    usleep(20000); /* in which the others would wake if they did */
+    usleep(20000); /* enough time for the others to wake up */
     CHECK(count_back(waiters, WAITERS) < WAITERS);
     for (int i = 0; i < WAITERS; i++) {
         OK(sel_wakeup(selectors[i]));
@@ -168,7 +168,7 @@ static void many_waiters_rest(sel_selector *selector) {
         EQUAL(result_of(waiters[i]), -ECANCELED);
 }
 
-/* Each wake-up ends the next wait; none is lost, and none is left in the end. */
+/* Each wake-up ends the next wait; none is lost, and none is pending at the end. */
 static void one_shot_goes_to_one_of_many(sel_selector *selector) {
     struct waiter *waiters[MANY];
     int events = 0, fd = watch(selector, make_event(), SEL_READ | SEL_ONESHOT);
@@ -185,7 +185,7 @@ static void one_shot_goes_to_one_of_many(sel_selector *selector) {
     CHECK(rests(selector, 20 * MS));
 }
 
-/* Whether one of two waiters gets an event, be the other one back or not. */
+/* Whether one of two waiters gets an event, whether or not the other one has returned. */
 static bool one_has_event(struct waiter *const waiters[2]) {
     for (int64_t end = now() + ENOUGH; now() < end; usleep(100))
         for (int i = 0; i < 2; i++)
@@ -195,7 +195,7 @@ static bool one_has_event(struct waiter *const waiters[2]) {
     return false;
 }
 
-/* The one that is woken may return for that alone: then the other has to look. */
+/* The woken thread may return only for the wake-up: then the other must poll. */
 static void wakeup_hides_nothing_from_others(sel_selector *selector) {
     const uint32_t events[] = {SEL_READ, BOTH};
     int fds[] = {make_file(), make_ready_event()};
@@ -213,11 +213,11 @@ static void wakeup_hides_nothing_from_others(sel_selector *selector) {
         for (int j = 0; j < 2; j++)
             CHECK(result_of(waiters[j]) >= 0);
         CHECK(is_seen);
-        CHECK(look(selector) == 0 && quiet(selector)); /* a wake-up that came too late */
+        CHECK(look(selector) == 0 && quiet(selector)); /* consumes a late wake-up */
     }
 }
 
-/* What an edge of an unregistered file is about is known only by building the kernel set anew. */
+/* An edge of an unregistered file makes the selector rebuild its kernel set. */
 static void no_set_is_replaced_under_a_waiter(sel_selector *selector) {
     int left[2], closed[2], idle[2], ready = make_ready_event();
     struct waiter *waiter;
@@ -239,7 +239,7 @@ static void no_set_is_replaced_under_a_waiter(sel_selector *selector) {
     EQUAL(waiter->event.key.fd, ready);
 }
 
-/* What a file that lives on makes known to one of them has all of them leave, and wait again. */
+/* A stale event seen by one waiter makes all of them leave the kernel and wait again. */
 static void waiters_outlive_a_new_set(sel_selector *selector) {
     enum { WAITERS = 4 };
     struct waiter *waiters[WAITERS];
@@ -249,7 +249,7 @@ static void waiters_outlive_a_new_set(sel_selector *selector) {
     OK(sel_unregister(selector, left, NULL));
     CHECK(start_waiters(waiters, WAITERS, selector));
     CHECK(put(twin));
-    for (int i = 0; i < 3; i++) { /* to see it, some backends have to be told of a change */
+    for (int i = 0; i < 3; i++) { /* some backends see it only after a change */
         int fd = watch(selector, make_event(), SEL_READ);
         OK(sel_unregister(selector, fd, NULL));
     }
@@ -266,7 +266,7 @@ static void waiters_outlive_a_new_set(sel_selector *selector) {
     CHECK(rests(selector, 20 * MS));
 }
 
-/* Threads that never rest. */
+/* Threads that never pause. */
 
 static atomic_bool is_over;
 
@@ -314,7 +314,7 @@ static void be_cancelled(struct waiter *waiter) {
 
 static void cancelled_wait_ends_first(sel_selector *selector) {
     int fd = watch(selector, make_event(), SEL_READ);
-    struct waiter *waiters[2]; /* of which one may wait for the other */
+    struct waiter *waiters[2]; /* one may be queued behind the other */
     for (int i = 0; i < LENGTH(waiters); i++)
         CHECK(start_waiter_then(&waiters[i], selector, be_cancelled));
     for (int i = 0; i < LENGTH(waiters); i++)
@@ -328,7 +328,7 @@ static void cancelled_wait_ends_first(sel_selector *selector) {
     CHECK(sees(selector, fd, SEL_READ, 0));
 }
 
-/* What a thread does that is cancelled already. */
+/* Runs in a thread with a pending cancellation. */
 static void call_all(sel_selector *selector) {
     int fd = make_ready_event();
     sel_backend_info infos[MOST_BACKENDS];

@@ -1,5 +1,5 @@
 /*
- * timeouts.c - proves how long a wait takes.
+ * timeouts.c - proves the duration of waits.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -68,7 +68,7 @@ static void empty_selector_blocks_for_ever(void) {
         alarm(HANG_SECONDS);
         if (sel_open(&selector, test.backend) == 0 && put(ends[1]))
             sel_select(selector, &event, 1, SEL_FOREVER);
-        _exit(1); /* closes the pipe, which tells the parent */
+        _exit(1); /* closes the pipe, which the parent notices */
     }
     CHECK(drop(ends[1]));
     done = (struct pollfd){ends[0], POLLIN, 0};

@@ -1,5 +1,5 @@
 /*
- * waiters.c - threads that wait, and children that prove something.
+ * waiters.c - starts threads that wait, and runs tests in children.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define CHILD_SECONDS 25 /* below the harness's own patience */
+#define CHILD_SECONDS 25 /* less than the harness's timeout */
 
 bool is_asleep(int id) {
     char path[64], line[256] = "", *state;
@@ -36,7 +36,7 @@ bool still_waits(struct waiter *waiter) {
     return false;
 }
 
-/* The waiters of the running fact. */
+/* The waiters of the current test. */
 static struct waiter started[MOST_WAITERS];
 static int started_count;
 
@@ -57,7 +57,7 @@ static bool is_open(const sel_selector *selector) {
     return false;
 }
 
-/* Ends the waiters that a fact leaves behind. Where the selector is closed, the close ends them. */
+/* Ends the waiters that a test leaves behind. If the selector is closed, this has ended them. */
 static void end_waiters(void) {
     for (int i = 0; i < started_count; i++) {
         struct waiter *waiter = &started[i];

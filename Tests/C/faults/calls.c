@@ -1,9 +1,9 @@
 /*
- * calls.c - stands between the facts and the library, as the caller who tries again.
+ * calls.c - wraps the library's functions for the tests, and repeats a call that fails.
  *
- * A call that fails has changed nothing. So who is told of an injected error calls again, as if
- * nothing had been, and each fact has to hold all the same. An error that is not told at all must
- * not show either. What a function returns has to be what the header says that it may.
+ * A failed call has changed nothing. So the wrapper repeats a call that returns an injected error,
+ * and the test must still pass. A fault that no call returns must have no effect. A returned error
+ * must be one that the header documents for the function.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -63,12 +63,12 @@ __attribute__((constructor)) static void find_all(void) {
 static bool is_interruptible;
 
 /*
- * Somebody may wait for sel_fileno(). When the kernel does not take a change, he is woken for
- * nothing, which facts do not expect.
+ * The test may wait for sel_fileno(). If the kernel rejects a change, that wait has a spurious
+ * wake-up, which tests do not expect.
  */
 static bool is_nested;
 
-/* What this thread's last failure was before the error that it has not really been told. */
+/* This thread's last message before the injected error, which the wrapper hides. */
 static _Thread_local char last_words[WORDS];
 static _Thread_local bool has_last_words;
 
@@ -80,12 +80,12 @@ void complain(const char *format, ...) {
     va_end(arguments);
 }
 
-/* What is registered, and what else a failing call must leave alone. */
+/* The registrations, and what else a failed call must not change. */
 struct before {
     sel_key keys[MOST_KEYS];
     int count;
     char words[WORDS];
-    bool came_upon_fault; /* in the call that a signal handler has interrupted */
+    bool came_upon_fault; /* in the call that a signal handler interrupted */
 };
 
 static int map_of(sel_selector *selector, sel_key keys[MOST_KEYS]) {
@@ -107,7 +107,7 @@ static bool same_keys(const sel_key *left, const sel_key *right, int count) {
     return true;
 }
 
-/* What the headers say that each function returns: "sel_open", " EINVAL ENOENT ...". */
+/* The errors that the headers document: "sel_open", " EINVAL ENOENT ...". */
 static const char *const documented[][2] = {
 #include "documented.h"
 };
@@ -121,7 +121,7 @@ bool is_documented(const char *function, int error) {
     return false;
 }
 
-/* Whether the caller may be told of the fault. */
+/* Whether the call may return the fault's error. */
 static bool may_be_told(const char *call, bool is_masked) {
     if (plan->error == EINTR && !is_interruptible)
         return false;
@@ -130,7 +130,7 @@ static bool may_be_told(const char *call, bool is_masked) {
     return is_documented(call, plan->error);
 }
 
-/* Judges a failing call that has come upon a fault; returns whether the caller calls again. */
+/* Checks a failed call that met a fault; returns whether to repeat the call. */
 static bool is_worth_another(const struct before *before, sel_selector *selector, const char *call,
                              int result, bool is_masked) {
     const char *error = strerrorname_np(-result);
@@ -140,8 +140,8 @@ static bool is_worth_another(const struct before *before, sel_selector *selector
     if (is_about_words && result != -ENOMEM &&
         (!*next.sel_last_error() || strcmp(next.sel_last_error(), sel_strerror(result)) == 0)) {
         /*
-         * Another error, and no memory for its words. A signal does not come again for them,
-         * and a selector that was closed is gone.
+         * Another error, without memory for its message. The call is not repeated after a
+         * signal, which does not recur, nor on a closed selector.
          */
         snprintf(last_words, WORDS, "%s", sel_strerror(result));
         has_last_words = result == -EINTR || result == -ECANCELED;
@@ -168,7 +168,7 @@ static bool is_worth_another(const struct before *before, sel_selector *selector
     return true;
 }
 
-/* Whether a call is over, or to be made again. */
+/* Whether a call is complete, or must be repeated. */
 static bool ends(const struct before *before, sel_selector *selector, const char *call, int result,
                  bool is_masked) {
     bool is_over = true;
@@ -188,13 +188,13 @@ static bool ends(const struct before *before, sel_selector *selector, const char
     } else if (result < 0) {
         has_last_words = false;
         if (result == -ENOSYS && is_masked)
-            plan->is_excused = true; /* of an old system */
+            plan->is_excused = true; /* an old system */
     }
     came_upon_fault = is_over && before->came_upon_fault;
     return is_over;
 }
 
-/* Calls until it is over, as often as the caller is told of a fault. */
+/* Repeats a call as long as it returns an injected error. */
 #define CALL(result, selector, is_masked, call)                        \
     do {                                                               \
         struct before before;                                          \
@@ -234,15 +234,15 @@ int sel_unregister(sel_selector *selector, int fd, sel_key *old) {
     return result;
 }
 
-/* Whether a call has failed for lack of something since so many had. */
+/* Whether a resource shortage was injected since `failures` was read. */
 static bool has_lacked(int failures) {
     return plan->failures > failures && (plan->error == ENOMEM || plan->error == ENOSPC);
 }
 
 /*
- * A change that could not be made, or a file that could not be looked at, for lack of something
- * keeps no other from being reported, and the error is returned only when nothing is ready: who got
- * events has to call again for it. What comes then counts as if it had come with the call before.
+ * A resource shortage that prevents a change or a poll of one file does not prevent other events.
+ * The error is returned only if nothing is ready, so a caller that got events must call again to
+ * see it. The events of the second call count as if the first had returned them.
  */
 static int add_rest(sel_selector *selector, sel_event *events, int max, int count) {
     sel_event *rest = malloc((size_t)max * sizeof *rest);
@@ -261,9 +261,9 @@ static int add_rest(sel_selector *selector, sel_event *events, int max, int coun
     return count;
 }
 
-/* While a thread waits, another may change what is registered: that is not compared. */
+/* Registrations are not compared: another thread may change them during the wait. */
 
-/* What is left of a timeout, so that a wait that is made again does not begin anew. */
+/* The rest of a timeout, so that a repeated wait does not restart it. */
 static int64_t left_of(int64_t timeout_ns, int64_t start) {
     int64_t left = timeout_ns - (now() - start);
     return timeout_ns <= 0 ? timeout_ns : left < 0 ? 0 : left;
@@ -304,7 +304,7 @@ static int wake(sel_selector *selector) {
     return result;
 }
 
-/* In a signal handler, too. */
+/* May be called in a signal handler. */
 int sel_wakeup(sel_selector *selector) {
     int result;
     CALL(result, NULL, false, wake(selector));
@@ -342,11 +342,11 @@ int sel_add_backend(const sel_backend_ops *ops) {
     return result;
 }
 
-/* One that was refused is listed with the reason, and keeps its texts when it is listed no more. */
+/* A rejected plug-in is listed with the reason; its texts are kept after its removal. */
 int sel_load_plugin(const char *path) {
     int result, told = plan->told;
     CALL(result, NULL, false, next.sel_load_plugin(path));
-    plan->retired += 2 * (plan->told - told); /* the reason is another one then, and before again */
+    plan->retired += 2 * (plan->told - told); /* the reason changes twice */
     return result;
 }
 

@@ -1,5 +1,5 @@
 /*
- * imports.c - proves that nothing which the library calls is left out here.
+ * imports.c - proves that faults are injected into every function that the library imports.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -14,16 +14,16 @@
 static const char *const others[] = {
     "__errno_location", "__libc_single_threaded", "__stack_chk_fail", "__cxa_finalize",
     "__gmon_start__", "_ITM_deregisterTMCloneTable", "_ITM_registerTMCloneTable",
-    /* The leak checker's, where there is one. */
+    /* The leak checker's, if present. */
     "__lsan_register_root_region", "__lsan_unregister_root_region",
-    /* The sanitizers of threads and memory have these. */
+    /* The sanitizers' of threads and memory. */
     "__tsan_acquire", "__tsan_release", "__msan_unpoison",
-    /* Looked at in inject.c. */
+    /* Checked in inject.c. */
     "syscall",
     /* Text. */
     "memcpy", "memmove", "memset", "strchr", "strcmp", "strcspn", "strerror", "strlen", "strncmp",
     "strnlen",
-    /* What was there is given back, or looked up. */
+    /* These release or look up something. */
     "munmap", "secure_getenv", "dlsym", "dlerror", "clock_gettime", "nanosleep",
     "pthread_getspecific", "pthread_key_delete", "pthread_setcancelstate",
     /* Linux allocates nothing for these. */
@@ -65,7 +65,7 @@ static void each_import_is_known(void) {
     names = entry(library, DT_STRTAB);
     hash = entry(library, DT_GNU_HASH);
     CHECK(symbols != NULL && names != NULL && hash != NULL);
-    /* The second word of the hash tells where the symbols begin that others may use. */
+    /* The second word of the hash table is the index of the first exported symbol. */
     for (uint32_t i = 1; i < hash[1]; i++)
         if (!is_known(names + symbols[i].st_name))
             note("the library calls %s(), which is not known here", names + symbols[i].st_name);

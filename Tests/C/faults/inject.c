@@ -1,9 +1,9 @@
 /*
- * inject.c - stands between the library and libc, and makes calls fail as planned.
+ * inject.c - interposes functions of libc, and makes the library's calls fail as planned.
  *
- * A program's functions come before those of libc, so libselectors.so calls the ones here. Each
- * passes on what the program itself asks for, which is told by the return address. They are called
- * before any constructor of the program's, too: when the library is loaded.
+ * The program's symbols take precedence over those of libc, so libselectors.so calls the functions
+ * here. Each passes on the calls of the program itself, which it recognises by the return address.
+ * The library calls them before any constructor of the program runs: when it is loaded.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -33,11 +33,11 @@ _Thread_local bool is_waking;
 
 static uintptr_t library_begin, library_end;
 
-/* What pthread_atfork() calls, which is linked into the library. */
+/* Called by pthread_atfork(), which is linked statically into the library. */
 int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
                       void *library);
 
-/* What libc has under these names. */
+/* The functions of libc. */
 static struct {
     __typeof__(&strdup) strdup;
     __typeof__(&strndup) strndup;
@@ -75,7 +75,7 @@ static struct {
     __typeof__(&__register_atfork) __register_atfork;
 } next;
 
-/* dlsym(3) would find the oldest version of a function that has several. */
+/* For a function with several versions dlsym(3) would find the oldest. */
 static void *find_version(const char *name) {
     void *found = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2");
     return found != NULL ? found : dlsym(RTLD_NEXT, name);
@@ -102,10 +102,10 @@ void *find_in_library(const char *name) {
     return dlsym(RTLD_NEXT, name);
 }
 
-/* The first to call is a constructor: there are no other threads. */
+/* The first caller is a constructor, before there are other threads. */
 static void find_all(void) {
     static bool is_done;
-    if (is_done) /* or being done: dlsym(3) allocates */
+    if (is_done) /* or in progress: dlsym(3) allocates */
         return;
     is_done = true;
     FIND(strdup);
@@ -151,7 +151,7 @@ __attribute__((constructor)) static void begin(void) {
     find_all();
 }
 
-/* Allocators and what takes a lock: a signal handler must not call them. */
+/* Allocators and functions that take a lock: a signal handler must not call them. */
 static bool is_async_signal_safe(enum function function) {
     switch (function) {
     case CALLOC:
@@ -200,7 +200,7 @@ static bool fails(enum function function, const void *caller) {
     came_upon_fault = true;
     if (function == FSTATFS || function == READLINK)
         plan->is_excused =
-            true; /* what a file tells once is delivered only if it is known as such */
+            true; /* otherwise the library cannot know that polling clears the file */
     if (plan->error != 0)
         errno = plan->error;
     return true;
@@ -208,10 +208,10 @@ static bool fails(enum function function, const void *caller) {
 
 #define FAILS(function) fails(function, __builtin_return_address(0))
 
-/* Remembers memory that the library gets. */
+/* Records an allocation of the library. */
 #define KEPT(memory) (is_library(__builtin_return_address(0)) ? remember(memory) : (memory))
 
-/* Of malloc and memset the compiler would make calloc. */
+/* The compiler would turn malloc and memset into calloc. */
 void *calloc(size_t count, size_t size) {
     void *memory = FAILS(CALLOC) ? NULL : reallocarray(NULL, count, size);
     return memory == NULL ? NULL : KEPT(memset(memory, 0, count * size));
@@ -225,7 +225,7 @@ char *strndup(const char *text, size_t length) {
     return FAILS(STRNDUP) ? NULL : KEPT(next.strndup(text, length));
 }
 
-/* A free(3) at the end of a function is called as if by its caller. */
+/* A tail call of free(3) has the return address of its caller's caller. */
 void free(void *memory) {
     find_all();
     look_at_waking(FREE);
@@ -251,7 +251,7 @@ int madvise(void *memory, size_t size, int advice) {
     return FAILS(MADVISE) ? -1 : next.madvise(memory, size, advice);
 }
 
-/* The descriptor that the library has got last: this one is known to be open. */
+/* The descriptor that the library has opened last, which is known to be open. */
 static _Thread_local int newest_fd = -1;
 
 int epoll_create1(int flags) {
@@ -266,8 +266,8 @@ int epoll_ctl(int epfd, int operation, int fd, struct epoll_event *event) {
 }
 
 /*
- * A wait is interrupted before anything has happened, or not at all: so the first thing is to look,
- * and what is ready is no fault.
+ * A wait is interrupted only if nothing is ready. So poll first; if something is ready, there is no
+ * fault.
  */
 static int interrupt(int ready) {
     if (ready == 0) {
@@ -318,7 +318,7 @@ int select(int count, fd_set *readable, fd_set *writable, fd_set *urgent, struct
 }
 
 #ifdef SYS_select
-/* What the library asks for in this way is select(2) and nothing else. */
+/* The library uses this only for select(2). */
 long syscall(long number, ...) {
     long arguments[6];
     va_list list;
@@ -362,7 +362,7 @@ int dup3(int old, int new, int flags) {
     return FAILS(DUP3) ? -1 : next.dup3(old, new, flags);
 }
 
-/* What follows the operation is an int or a pointer: either is passed on whole. */
+/* The argument after the operation is an int or a pointer: either is passed on in full. */
 int fcntl(int fd, int operation, ...) {
     va_list arguments;
     void *argument;
@@ -388,7 +388,7 @@ ssize_t readlink(const char *path, char *text, size_t size) {
     return FAILS(READLINK) ? -1 : next.readlink(path, text, size);
 }
 
-/* EAGAIN tells that nothing is there (any more), or that no more fits: so it has to be. */
+/* EAGAIN means that no data or no room is left: so the call is made first. */
 
 ssize_t read(int fd, void *buffer, size_t size) {
     bool failed = FAILS(READ);
@@ -412,7 +412,7 @@ ssize_t write(int fd, const void *buffer, size_t size) {
     return -1;
 }
 
-/* The descriptor is gone, whatever close(2) says. */
+/* The descriptor is closed, whatever close(2) returns. */
 int close(int fd) {
     int result = next.close(fd);
     return FAILS(CLOSE) ? -1 : result;
@@ -422,7 +422,7 @@ int pthread_setspecific(pthread_key_t key, const void *value) {
     return FAILS(SETSPECIFIC) ? plan->error : next.pthread_setspecific(key, value);
 }
 
-/* These may return for no reason. */
+/* These may return spuriously. */
 
 int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex) {
     return FAILS(COND_WAIT) ? 0 : next.pthread_cond_wait(condition, mutex);

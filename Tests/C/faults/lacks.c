@@ -14,18 +14,18 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* One descriptor's change cannot be made. */
+/* The change of one descriptor fails. */
 
 static const int lacks[] = {ENOSPC, ENOMEM};
 
-/* The change is one that adds the number to the kernel's set, or one that modifies it there. */
+/* Makes a change that adds the descriptor to the kernel's set, or modifies it there. */
 static bool make_change(sel_selector *selector, int fd, enum function function) {
     if (function == EPOLL_CTL_ADD_ && !(drop(fd) && make_event() == fd))
         return false;
     return sel_modify(selector, fd, SEL_WRITE, NULL) == 0;
 }
 
-/* Another one is registered, and none is ready; then a change is refused. */
+/* Registers another descriptor, which is not ready; then makes a change fail. */
 static int refuse_change(sel_selector *selector, enum function function, int error) {
     int changed = watch(selector, make_event(), SEL_READ);
     if (!quiet(selector))
@@ -83,7 +83,7 @@ static void *select_for_ever(void *selector) {
     return &result;
 }
 
-/* The thread that waits is told, for the one that makes the change cannot be. */
+/* The waiting thread gets the error, because the thread that makes the change cannot. */
 static void a_blocked_wait_tells_of_it(sel_selector *selector) {
     int changed = watch(selector, make_event(), SEL_READ);
     void *result;
@@ -108,14 +108,14 @@ const struct fact lack_facts[] = {
     END_OF_FACTS,
 };
 
-/* There is no more memory, for whatever it is. */
+/* No memory is left, for any purpose. */
 
 #define MOST_PIECES 100000
 
 static void *pieces[MOST_PIECES];
 static int piece_count;
 
-/* Until nothing is left but some of the smallest pieces. */
+/* Uses up all memory except `left` of the smallest pieces. */
 static void use_up_memory(int left) {
     struct rlimit limit;
     getrlimit(RLIMIT_AS, &limit);
@@ -137,7 +137,7 @@ static void give_memory_back(void) {
 
 enum outcome { GOOD, LACKED, BAD };
 
-/* What becomes of a call: it works, or tells that there is no memory. */
+/* The outcome of a call: it works, or reports ENOMEM. */
 static enum outcome outcome_of(int result) {
     return result >= 0 ? GOOD : result == -ENOMEM ? LACKED : BAD;
 }
@@ -165,7 +165,7 @@ static enum outcome use_library(const char *backend, sel_selector *inherited, co
     return outcome;
 }
 
-/* In the child of a fork that has used up its memory: what becomes of the calls. */
+/* The outcome of the calls in the child of a fork without memory. */
 static enum outcome lack_memory(const char *backend, int left, const int fds[2],
                                 sel_selector *inherited) {
     enum outcome outcome;
@@ -177,7 +177,7 @@ static enum outcome lack_memory(const char *backend, int left, const int fds[2],
     return outcome;
 }
 
-/* The stack must not grow any more: this much is used before. */
+/* The stack cannot grow later: use this much in advance. */
 static void deepen_stack(void) {
     volatile char room[1 << 16];
     for (size_t i = 0; i < sizeof room; i += 1024)
@@ -192,7 +192,7 @@ static void prove_without_memory(const char *backend) {
         int status;
         pid_t child = fork();
         if (child == 0) {
-            /* In the parent the library was not used yet. */
+            /* The parent has not used the library yet. */
             pid_t grandchild;
             deepen_stack();
             if (sel_open(&inherited, backend) < 0 ||

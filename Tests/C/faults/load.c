@@ -1,8 +1,8 @@
 /*
- * load.c - proves that a library which could not be loaded in full says so, in each call.
+ * load.c - proves that every call fails if the library could not create its global state.
  *
- * It makes its global state when it is loaded, before the program has begun. So the program is run
- * again, with the fault in its environment.
+ * The library creates it when it is loaded, before the program starts. So the program runs itself
+ * again, with the fault in the environment.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -19,7 +19,7 @@
 #define MOST_CALLS 100
 #define NO_SUCH_CALL 3
 
-/* What the environment plans, for the time before main(); NULL: nothing. */
+/* The fault that the environment plans for the time before main(); NULL: none. */
 struct plan *plan_at_load(void) {
     static struct plan the_plan;
     const char *text = getenv(AT_LOAD);
@@ -31,7 +31,7 @@ struct plan *plan_at_load(void) {
     return &the_plan;
 }
 
-/* Whether the library can do without. */
+/* Whether the library works without it. */
 static bool is_needless(enum function function) {
     return function == MADVISE || function == KEY_CREATE;
 }
@@ -84,7 +84,7 @@ static void the_library_tells_what_it_lacks(void) {
     EQUAL(status, 0);
 }
 
-/* What main() does in the program that is run again. */
+/* Called by main() in the program's second run. */
 int check_load(void) {
     static const struct fact fact = FACT_ALONE("", the_library_tells_what_it_lacks);
     if (plan->failures == 0)
@@ -96,7 +96,7 @@ int check_load(void) {
     return *plan->complaint || tally.failed > 0;
 }
 
-/* The exit status of the program, run again with a fault. */
+/* Runs the program again with a fault; returns its exit status. */
 static int run_again(enum function function, int error, int call) {
     int status = -1;
     pid_t child = fork();
@@ -115,7 +115,7 @@ static int run_again(enum function function, int error, int call) {
 static void the_load_may_fail(void) {
     static const struct {
         enum function function;
-        int error, calls; /* at least so many */
+        int error, calls; /* at least */
     } faults[] = {
         {CALLOC, ENOMEM, 1},     {MMAP, ENOMEM, 1},       {MADVISE, EINVAL, 1},
         {KEY_CREATE, EAGAIN, 2}, {KEY_CREATE, ENOMEM, 2}, {ATFORK, ENOMEM, 1},

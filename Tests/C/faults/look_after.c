@@ -1,8 +1,8 @@
 /*
- * look_after.c - asks each selector that a test leaves open whether it still does what it should.
+ * look_after.c - checks that each selector which a test leaves open still works.
  *
- * The facts of a test do not ask everything. A descriptor that is in the map and not in the
- * kernel's set, say, may not have been waited for.
+ * The test itself does not check everything. For example, a descriptor may be in the map but not in
+ * the kernel's set, and the test does not wait for it.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -16,7 +16,7 @@
 
 #define MOST_KEYS 256
 
-/* What poll(2) says that a key is ready for, or SEL_INVALID if there is nothing to go by. */
+/* The readiness of a key according to poll(2), or SEL_INVALID if it cannot be predicted. */
 static uint32_t readiness(const sel_key *key) {
     uint32_t asked = key->events & (BOTH | SEL_PRIORITY);
     struct pollfd set = {.fd = key->fd};
@@ -25,8 +25,8 @@ static uint32_t readiness(const sel_key *key) {
     if (poll(&set, 1, 0) < 0 || set.revents & POLLNVAL)
         return SEL_INVALID;
     if (key->events & (SEL_EDGE | SEL_ONESHOT))
-        return SEL_INVALID;                /* it may have been reported, not to be again */
-    if (set.revents & (POLLERR | POLLHUP)) /* which select(2) does not see without SEL_READ */
+        return SEL_INVALID;                /* it may have been reported already */
+    if (set.revents & (POLLERR | POLLHUP)) /* select(2) does not see these without SEL_READ */
         return asked & SEL_READ || test.backend == NULL || strcmp(test.backend, "select") != 0
                    ? asked
                    : SEL_INVALID;
@@ -58,8 +58,8 @@ static bool is_readable(int fd) {
 }
 
 /*
- * What a select that only looks finds, a blocked one may not: it waits for what is in the kernel's
- * set, and so does who waits for sel_fileno().
+ * A blocked select may miss what a select without blocking finds: it depends on the kernel's set,
+ * and so does a wait for sel_fileno().
  */
 static void waits_for_each(sel_selector *selector, const sel_key *keys, int count) {
     int fd;
@@ -71,7 +71,7 @@ static void waits_for_each(sel_selector *selector, const sel_key *keys, int coun
         if (readiness(&keys[i]) != 0 || !is_eventfd(keys[i].fd) || !(keys[i].events & SEL_READ))
             continue;
         while (is_readable(fd) && look(selector) == 0)
-            continue; /* a wake-up that was not needed */
+            continue; /* a spurious wake-up */
         CHECK(put(keys[i].fd));
         if (!is_readable(fd))
             note("afterwards nobody waits for fd %d, watched for 0x%x", keys[i].fd, keys[i].events);
@@ -98,7 +98,7 @@ static void look_after(sel_selector *selector) {
     if (count > MOST_KEYS)
         return;
     OK(sel_set_interruptible(selector, 0));
-    look(selector); /* takes a wake-up that is left */
+    look(selector); /* consumes a pending wake-up */
     for (int i = 0; i < count; i++)
         CHECK(key_is(selector, keys[i].fd, keys[i].events, keys[i].data));
     reports_what_is_ready(selector, keys, count);

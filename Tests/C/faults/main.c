@@ -1,17 +1,17 @@
 /*
- * main.c - proves that the contract holds when the system fails: each fact of the conformance test
- * again, with a fault injected into one of the calls of libc that the library makes, one by one.
+ * main.c - proves that the contract holds when the system fails: runs each conformance test again,
+ * and injects a fault into one of the library's calls to libc, one by one.
  *
- *     faults                        all facts, on every backend that can be used here
+ *     faults                        all tests, on every backend that can be used here
  *     faults epoll                  those of one backend, or of the library ("library")
- *     faults epoll child calloc     those with this in their name, faults of this function
+ *     faults epoll child calloc     those with "child" in their name, with faults of calloc
  *
- * Each run is a process of its own, in which the library has not been used before. It fails if the
- * fact does (calls.c says how a caller takes an error), if a selector does not do what it should
- * afterwards (look_after.c), if it leaves more descriptors than it found or more memory than
- * without a fault, hangs or crashes. Of a fact that takes long, not every fault is tried. Facts that
- * make faults themselves come last, each once. The exit status is 0 if nothing has failed and, among
- * all facts, there was a call for each kind of fault.
+ * Each run is a separate process, in which the library has not been used before. It fails if the
+ * test fails (calls.c handles the injected errors), if a selector does not work afterwards
+ * (look_after.c), if it leaks a descriptor or leaves more memory allocated than without a fault,
+ * hangs or crashes. A slow test runs with a selection of faults only. Tests that inject faults
+ * themselves run last, once each. The exit status is 0 if nothing has failed and each kind of fault
+ * occurred at least once.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -25,7 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PER_FACT (3 * SECOND) /* about so long for all runs of one */
+#define PER_FACT (3 * SECOND) /* the approximate time for all runs of one test */
 #define CONSECUTIVE 20        /* calls are tried one by one, then every second, fourth ... */
 #define JOBS 8                /* runs at a time: most of them sleep */
 #define MOST_FACTS 1000
@@ -73,10 +73,10 @@ const char *const function_names[FUNCTIONS] = {
 enum { FAILS_ONCE = 1 << ONCE, FAILS_AWHILE = 1 << AWHILE, FAILS_FOR_EVER = 1 << FOR_EVER };
 enum { LACK = FAILS_ONCE | FAILS_AWHILE, MISSING = FAILS_ONCE | FAILS_FOR_EVER };
 
-/* What the manual pages say that can happen, or a sandbox may answer. */
+/* The errors of the manual pages, and those of sandboxes. */
 static const struct fault {
     enum function function;
-    int error; /* 0: it returns for no reason */
+    int error; /* 0: it returns spuriously */
     int spans;
     bool is_old; /* on a system that makes the library call it */
 } faults[] = {
@@ -143,16 +143,16 @@ static const struct fault {
     {DLOPEN, ELIBACC, LACK, false},
 };
 
-/* A fact, and what it is about. */
+/* A test (a fact), and its subject. */
 static struct job {
     const char *backend; /* NULL: the library */
     uint32_t capabilities;
     const struct fact *fact;
-    bool makes_faults; /* it is about certain ones, and is proved once */
+    bool makes_faults; /* it injects its own faults, and runs once */
 } jobs[MOST_FACTS];
 static int job_count;
 
-/* What all processes share. */
+/* The shared memory of all processes. */
 static struct totals {
     atomic_int next_job, runs, told, excused, failed;
     atomic_int known[LENGTH(faults)], tried[LENGTH(faults)];
@@ -164,7 +164,7 @@ static struct totals {
 } * totals;
 
 static const char *wanted_function = "";
-static int diagnosis; /* a file with what the last run has said */
+static int diagnosis; /* a file with the output of the last run */
 
 static void *share(size_t size) {
     void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -182,7 +182,7 @@ static const char *error_name(const struct fault *fault) {
     return fault->error == 0 ? "" : strerrorname_np(fault->error);
 }
 
-/* Proves a fact in another process, as planned; returns whether it holds there. */
+/* Runs a test in another process, as planned; returns whether it passes. */
 static bool holds(const struct job *job) {
     int status = -1;
     pid_t child = -1;
@@ -201,14 +201,14 @@ static bool holds(const struct job *job) {
     }
     if (child < 0 || waitpid(child, &status, 0) != child)
         return false;
-    kill(-child, SIGKILL); /* children of its own that hang */
+    kill(-child, SIGKILL); /* its children may hang */
     totals->runs++;
     if (WIFSIGNALED(status))
         dprintf(diagnosis, "# %s\n", strsignal(WTERMSIG(status)));
     return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
-/* Reports that a fact does not hold, with the lines of diagnosis. */
+/* Reports a failed test, with the lines of `diagnosis`. */
 static void print_failure(const struct job *job, const char *what) {
     char text[4096];
     ssize_t length = pread(diagnosis, text, sizeof text - 1, 0);
@@ -237,7 +237,7 @@ void plan_no_fault(bool is_old) {
     plan->is_old = is_old;
 }
 
-/* Proves a fact while a fault happens; returns whether it holds and leaves no more memory. */
+/* Runs a test with a fault; returns whether it passes and leaks no memory. */
 static bool holds_with(const struct job *job, const struct fault *fault, enum span span, int first,
                        int most_held) {
     static const char *const spans[] = {
@@ -272,7 +272,7 @@ static int after(int first) {
     return first < CONSECUTIVE ? first + 1 : 2 * first;
 }
 
-/* Of a fact that has so many calls: how many faults of a kind are known. */
+/* The number of faults of a kind for a test that makes so many calls. */
 static int count_known(const struct fault *fault, const int *calls) {
     int count = 0, last = calls[fault->function];
     for (int first = 1; first <= last; first = after(first))
@@ -280,7 +280,7 @@ static int count_known(const struct fault *fault, const int *calls) {
     return count + (last > 0 && fault->spans & FAILS_FOR_EVER);
 }
 
-/* Proves a fact without a fault, and counts its calls and its memory; returns how long it took. */
+/* Runs a test without a fault, and counts its calls and its memory; returns its duration. */
 static int64_t count_calls(const struct job *job, bool is_old, int calls[FUNCTIONS],
                            int *held_in_the_end) {
     int64_t start = now();
@@ -295,7 +295,7 @@ static int64_t count_calls(const struct job *job, bool is_old, int calls[FUNCTIO
     return now() - start;
 }
 
-/* Tries the faults that are known of a fact, or every step-th; after a failure not more like it. */
+/* Tries a test's faults, or every step-th of them; stops the kind after a failure. */
 static void try_faults(const struct job *job) {
     int calls[2][FUNCTIONS], most_held[2], known = 0, number = (int)(job - jobs), step;
     int64_t duration = count_calls(job, false, calls[false], &most_held[false]);
@@ -330,7 +330,7 @@ static void work(void) {
     exit(0);
 }
 
-/* In another process: in this one the library is not used. */
+/* In another process, because this one must not use the library. */
 static void find_backends(void) {
     pid_t child = fork();
     if (child == 0) {
@@ -348,8 +348,8 @@ static void find_backends(void) {
 }
 
 /*
- * What threads and forks do at random moments does not come again with the n-th call failing, and without
- * fstat(2) a file of the library's cannot be told from others.
+ * Threads and forks at random moments do not reproduce the n-th call, and without fstat(2) the
+ * library cannot distinguish its own files from others.
  */
 static bool cannot_be_repeated(const struct fact *fact) {
     static const char *const names[] = {
@@ -358,7 +358,7 @@ static bool cannot_be_repeated(const struct fact *fact) {
         "a signal handler may fork in a wait",
         "a signal handler may fork in any call",
         "a child that is not told of the fork may close",
-        "close ends another thread's wait", /* a wait that has failed would begin again after the close */
+        "close ends another thread's wait", /* a failed wait would be repeated after the close */
         "calls are no cancellation points",
         "files of others are left alone",
         "own descriptors that were closed are an error",

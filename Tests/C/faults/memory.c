@@ -1,7 +1,7 @@
 /*
- * memory.c - counts what the library has allocated and not freed.
+ * memory.c - counts the allocations that the library has not freed.
  *
- * It takes no lock: a fork's child may find it in the middle of anything.
+ * It takes no lock, because a fork may happen at any point of it.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -18,7 +18,7 @@ static _Atomic(void *) *place(const void *memory, int probe) {
     return &places[((uintptr_t)memory / 16 + (uintptr_t)probe) % PLACES];
 }
 
-/* Passes it on. One that finds no place is not counted. */
+/* Returns `memory`. If there is no free slot, it is not counted. */
 void *remember(void *memory) {
     for (int i = 0; memory != NULL && i < PROBES; i++) {
         void *nothing = NULL;

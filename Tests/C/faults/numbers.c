@@ -1,5 +1,5 @@
 /*
- * numbers.c - facts about the numbers of a selector's own descriptors, which hold with each fault.
+ * numbers.c - tests of a selector's own descriptor numbers, which must pass with each fault.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -31,7 +31,7 @@ static bool works(sel_selector *selector, int ready, int idle) {
            sees(selector, idle, SEL_READ, 0) && sel_wakeup(selector) == 0 && look(selector) <= 1;
 }
 
-/* A daemon closes all that it has, and opens others under the same numbers. */
+/* A daemon closes all descriptors, and reuses their numbers. */
 static void a_child_has_other_files(sel_selector *selector) {
     int ready = watch(selector, make_ready_event(), SEL_READ);
     int idle = watch(selector, make_event(), SEL_READ);

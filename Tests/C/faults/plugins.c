@@ -1,5 +1,5 @@
 /*
- * plugins.c - facts about plug-ins, which hold with each fault like those of the conformance test.
+ * plugins.c - tests of plug-ins, which must pass with each fault, like the conformance tests.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -15,7 +15,7 @@
 
 #define MISSING_FILE "/none/none.so"
 
-/* The plug-in that stands beside this program. */
+/* The plug-in in this program's folder. */
 static const char *plugin(void) {
     static char path[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
@@ -27,7 +27,7 @@ static const char *plugin(void) {
     return path;
 }
 
-/* How many backends come from a path, those that were refused included. */
+/* The number of backends with a path, including rejected ones. */
 static int count_from(const char *path, const char **name) {
     sel_backend_info infos[MOST_BACKENDS];
     int count = sel_backends(infos, MOST_BACKENDS), found = 0;
@@ -66,7 +66,7 @@ static void a_plugin_is_loaded(void) {
 static void a_plugin_is_named(void) {
     const char *name = "";
     setenv("SELECTORS_PLUGINS", plugin(), 1);
-    /* The environment is looked at once: a library that lacks something then does without. */
+    /* The environment is read once: after a resource shortage the plug-in is not loaded. */
     sel_backends(NULL, 0);
     unsetenv("SELECTORS_PLUGINS");
     if (count_from(plugin(), &name) == 1 && strcmp(name, "refused") == 0)

@@ -1,7 +1,7 @@
 /*
- * wakes.c - proves that a signal handler may call sel_wakeup(), whatever comes of it.
+ * wakes.c - proves that a signal handler may call sel_wakeup(), whether or not it fails.
  *
- * That it calls nothing but what is async-signal-safe is seen to in inject.c, at each call.
+ * inject.c checks at each call that sel_wakeup() calls only async-signal-safe functions.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -23,7 +23,7 @@ static void handler(int number) {
     result_of_handler = sel_wakeup(woken);
 }
 
-/* In a handler: the result of sel_wakeup(), which leaves errno and the last words alone. */
+/* In a handler: the result of sel_wakeup(), which preserves errno and the last message. */
 static int wake_in_handler(sel_selector *selector) {
     char words[256];
     snprintf(words, sizeof words, "%s", sel_last_error());

@@ -1,6 +1,6 @@
 /*
- * backend_list.c - fuzz target: a list of backends, by argument and by SELECTORS_BACKEND, opens what
- * a parser of its own says, or is refused as that says.
+ * backend_list.c - fuzz target: opens a list of backends, by argument and by SELECTORS_BACKEND. The
+ * chosen backend or the error must match the result of a second, independent parser.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

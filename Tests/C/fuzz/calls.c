@@ -1,9 +1,9 @@
 /*
- * calls.c - fuzz target: sequences of calls on two selectors and a few descriptors, beside a model
- * of what is registered and poll(2) as the judge of what is ready.
+ * calls.c - fuzz target: sequences of calls on two selectors and a few descriptors. The results
+ * must match a model of the registrations, and poll(2) for readiness.
  *
- * Each call is a byte and its arguments are the bytes that follow; where the input ends, zeros. With
- * FUZZ_TRACE in the environment each is told.
+ * A byte selects the call, and the following bytes are its arguments; the input is padded with
+ * zeros. With FUZZ_TRACE in the environment each call is printed.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

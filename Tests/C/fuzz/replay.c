@@ -1,5 +1,5 @@
 /*
- * replay.c - runs a fuzz target over the files it is given, without a fuzzer. Speaks TAP.
+ * replay.c - runs a fuzz target on the given files, without a fuzzer. The output is TAP.
  *
  *     replay_calls FILE...
  *

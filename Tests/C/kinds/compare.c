@@ -1,11 +1,11 @@
 /*
- * compare.c - proves that a selector says of each kind of descriptor what poll(2) says.
+ * compare.c - proves that a selector reports for each kind of descriptor what poll(2) reports.
  *
  *     kinds                    every backend that can be used here
  *     kinds poll mine          these, by name
  *
- * The program has the main function of the conformance tests, and speaks TAP like it. A state that
- * the system refuses to make is skipped, and a comment tells why.
+ * The program uses the main function of the conformance tests, and its output is TAP, too. A state
+ * that the system cannot create is skipped, with the reason in a comment.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

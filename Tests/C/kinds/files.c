@@ -1,5 +1,5 @@
 /*
- * files.c - makes files, pipes, FIFOs and terminals.
+ * files.c - creates files, pipes, FIFOs and terminals.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,6 +1,6 @@
 /*
- * kernel.c - makes what the kernel has descriptors for besides files and sockets, opens devices and
- * the files of /proc and /sys.
+ * kernel.c - creates the other kinds of descriptors besides files and sockets; opens devices and
+ * files of /proc and /sys.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * sockets.c - makes sockets of all families.
+ * sockets.c - creates sockets of all families.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

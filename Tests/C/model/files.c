@@ -1,5 +1,5 @@
 /*
- * files.c - operations that change what the numbers name, and what is in the files.
+ * files.c - operations that change which files the descriptors refer to, and the data in the files.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * journal.c - random numbers that a seed repeats, and a record of what was done with them.
+ * journal.c - reproducible random numbers, and a log of the operations.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,13 +1,13 @@
 /*
- * main.c - performs random operations on selectors, and compares what they say with a model.
+ * main.c - performs random operations on selectors, and compares their results with a model.
  *
  *     model                          on each backend that can be used here, in turn, until one fails
  *     model epoll mine               on these, by name
- *     model --operations 100000      so many on each, once
+ *     model --operations 100000      this number on each, once
  *     model --seed 4711              those of an earlier run, once
- *     model --trace                  tells all that it does
+ *     model --trace                  prints each operation
  *
- * The same seed gives the same operations on the same backend; a failure tells its seed.
+ * The same seed gives the same operations on the same backend; a failure prints its seed.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * model.c - what a selector must say of the simulated world.
+ * model.c - predicts a selector's results from the simulated kernel objects.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

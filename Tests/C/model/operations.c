@@ -1,8 +1,8 @@
 /*
- * operations.c - random operations, on a selector and its model alike.
+ * operations.c - random operations, on a selector and its model.
  *
- * A sequence consists of lives: each has a selector of its own, and odds of its own for what is
- * done and what is watched, so that some things come up much more often than others.
+ * A sequence consists of lives. Each life has a new selector, and random probabilities of the
+ * operations and of the kinds of descriptors, so that each life stresses something else.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * play.c - what the operations have in common.
+ * play.c - common code of the operations.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

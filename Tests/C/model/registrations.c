@@ -1,5 +1,5 @@
 /*
- * registrations.c - operations that change what is registered, or tell it.
+ * registrations.c - operations that change or query registrations.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,8 +1,8 @@
 /*
  * world.c - kernel objects beside a simulation of them.
  *
- * What the simulation leaves open, it does not let happen: a socket has few unread bytes or is
- * full, for how many make it full is the kernel's affair.
+ * States that the simulation cannot predict do not occur: a socket has few unread bytes or is full,
+ * because its exact capacity depends on the kernel.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * calls.c - proves that the calls of an instance may fail, in any way.
+ * calls.c - proves that the functions of an instance may fail in any way.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

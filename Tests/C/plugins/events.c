@@ -1,5 +1,5 @@
 /*
- * events.c - proves that events which nobody asked for are dropped.
+ * events.c - proves that events which were not requested are dropped.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

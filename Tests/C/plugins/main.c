@@ -1,11 +1,11 @@
 /*
- * main.c - proves what the library does with plug-ins that break the rules: it tells which one it was
- * and how, or drops what it says, and goes on working. And that trace.so does what it says.
+ * main.c - proves that the library copes with plug-ins that break the rules: it reports which one
+ * and how, or ignores the result, and continues to work. Also proves that trace.so works.
  *
  *     plugins_test    prints TAP; the folder plugins is beside the program
  *
- * Each test is a process of its own, which has not used the library yet, and fails if it leaves more
- * open descriptors than it found.
+ * Each test is a separate process, which has not used the library yet, and fails if it leaks a
+ * descriptor.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

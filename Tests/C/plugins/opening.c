@@ -1,5 +1,5 @@
 /*
- * opening.c - proves what becomes of a backend that cannot be opened, or that asks the library.
+ * opening.c - proves what happens if a backend cannot be opened, or calls the library meanwhile.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

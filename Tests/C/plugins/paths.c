@@ -1,5 +1,5 @@
 /*
- * paths.c - proves that a plug-in is found by its path, or refused with the reason.
+ * paths.c - proves that a plug-in is loaded by its path, or rejected with the reason.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

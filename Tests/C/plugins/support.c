@@ -1,5 +1,5 @@
 /*
- * support.c - what the library tells, whether it works, and the plug-in that breaks rules.
+ * support.c - checks messages and the library's operation; finds the plug-in that breaks rules.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * tables.c - proves that a table of functions which is not as described is refused.
+ * tables.c - proves that an invalid table of functions is rejected.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,9 +1,9 @@
 /*
- * threads.c - proves that a backend's functions may fork, call back, meet a fork and a cancellation,
- * and that its instance is neither replaced nor closed while a thread is in it.
+ * threads.c - proves that a backend's functions may fork, call the library, and be interrupted by a
+ * fork or a cancellation, and that an instance is neither replaced nor closed while in use.
  *
- * The backend stands here, so that a test can tell it what to do in one of its functions. What may
- * hang is proved in a child.
+ * The backend is defined here, so that a test controls what its functions do. A test that may hang
+ * runs in a child.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * trace.c - proves that the plug-in trace.so logs what the library asks and is told.
+ * trace.c - proves that the plug-in trace.so logs the library's calls and their results.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,28 +1,29 @@
 /*
- * Starts a server, treats it badly, and tells whether it held.
+ * Starts a server, puts it under adverse conditions, and checks that it keeps working.
  *
  *     crowd full [-n LIMIT] [-p PORT] [-s SEND] [-e EXPECT] [-l LAST] PROGRAM ARGUMENT ...
  *     crowd workers PROGRAM ARGUMENT ...
  *     crowd batch PROGRAM ARGUMENT ...
  *     crowd idle MS PROGRAM ARGUMENT ...
  *
- * full: the server may open LIMIT descriptors (16), and gets more clients than that. It must not use
- * the processor meanwhile, and must serve all of them as others leave: each sends SEND, shuts down its
- * side, and must receive EXPECT before the end; one that comes when it is empty again, LAST.
+ * full: the server may open LIMIT descriptors (16), and more clients than that connect. It must not
+ * busy-wait meanwhile, and must serve each client as others disconnect: a client sends SEND, shuts
+ * down its side, and must receive EXPECT before the end of the stream. A client that connects when
+ * all others have left must receive LAST.
  *
- * workers: the same for a server that serves by its children and keeps no connection: the limit of
- * the children is lowered to what they have open, and raised again.
+ * workers: the same for a server whose children serve the clients and keep no connection. The limit
+ * of the children is lowered to the number of their open descriptors, and raised again.
  *
- * batch: of three peers of a chat the first and the last say something and the one between resets its
- * connection, all while the server is stopped. So they are reported together, and in whichever order
- * they are served, the server drops the one between while its event is still to come.
+ * batch: three peers of a chat act while the server is stopped: the first and the last send text,
+ * and the second resets its connection. So the three events arrive together, and in any order the
+ * server drops the second peer while its event is still pending.
  *
- * idle: a connection that is silent for MS milliseconds is closed, not earlier, and one that talks is
- * not.
+ * idle: a connection that is idle for MS milliseconds is closed, not earlier, and an active one is
+ * not closed.
  *
- * The server tells its port in its first line, "listening on 127.0.0.1:PORT", on standard output or
- * standard error, unless PORT is given. SIGTERM ends it, if it has not ended by itself. Exits with 0
- * if all held, with 1 and a line that says what did not.
+ * The server prints its port in its first line, "listening on 127.0.0.1:PORT", on standard output
+ * or standard error, unless PORT is given. SIGTERM ends it, unless it has ended by itself. The exit
+ * status is 0 on success; otherwise it is 1, and a line names the failure.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>

@@ -1,7 +1,7 @@
 /*
- * handover.c - a program as users write it, for the sanitizers of threads and memory, helgrind and drd,
- * which must find nothing: what one thread has written before it registers, modifies or wakes, another
- * may read after its wait; and what the library has written may be read.
+ * handover.c - a typical program in which ThreadSanitizer, MemorySanitizer, helgrind and drd must find
+ * nothing: what one thread writes before it registers, modifies or wakes, another may read after its
+ * wait, and what the library writes may be read.
  *
  *     handover BACKEND
  *

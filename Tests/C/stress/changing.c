@@ -1,5 +1,5 @@
 /*
- * changing.c - threads that change the set at random, write, and wait for what comes of it.
+ * changing.c - threads that change the set at random, write, and wait for the resulting events.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

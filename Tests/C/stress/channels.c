@@ -1,5 +1,5 @@
 /*
- * channels.c - pairs of sockets, pipes and eventfds, and what goes through them.
+ * channels.c - pairs of sockets, pipes and eventfds, and the data in them.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,9 +1,8 @@
 /*
- * forking.c - two threads that fork again and again beside others that change, wait, open, close and
- * fail.
+ * forking.c - two threads that fork repeatedly while others change, wait, open, close and fail.
  *
- * Each child uses the selector that all share, and one of its own, and ends: one that hangs is killed
- * by its alarm. A thread of the parent that gets nowhere is found by the watchdog.
+ * Each child uses the shared selector and one of its own, and exits; its alarm kills it if it
+ * hangs. The watchdog finds a thread of the parent that makes no progress.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

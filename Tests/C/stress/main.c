@@ -1,18 +1,18 @@
 /*
- * main.c - proves that nothing is lost while four threads change the set at random and one
- * to sixteen others wait.
+ * main.c - proves that no event is lost while four threads change the set at random and one to
+ * sixteen others wait.
  *
  *     stress [--seconds N] [BACKEND...]    5 seconds for each backend that can be used, or these
- *     stress --forks N [BACKEND...]        so many forks instead, beside threads that do all sorts
+ *     stress --forks N [BACKEND...]        N forks instead, while threads make all kinds of calls
  *
- * The changing threads write into channels of their own: pairs of sockets, pipes, eventfds. The
- * selecting ones read what an event tells them to, and nothing else, so that a byte whose event is
- * lost stays where it is. In a noisy place the next event would make up for a lost one. So the
- * threads take turns at deciding how loud it is: at times the others keep silent or stand still,
- * and each byte and each wake-up is waited for before the next. Who waits for too long is found by
- * the watchdog, which tells what is outstanding. Others open and close selectors.
+ * The changing threads write into their own channels: pairs of sockets, pipes, eventfds. The
+ * selecting threads read only from a descriptor that has an event, so that a byte whose event is
+ * lost is never read. Under load the next event could hide a lost one. So the threads take turns in
+ * setting the load: at times the others are quiet or paused, and each byte and each wake-up must
+ * arrive before the next is sent. The watchdog finds a thread that waits too long, and prints what
+ * is missing. Other threads open and close selectors.
  *
- * Speaks TAP. The exit status is 0 if all went well.
+ * The output is TAP. The exit status is 0 if all tests passed.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * selecting.c - threads that wait, and read what an event tells them to.
+ * selecting.c - threads that wait, and read from the ready descriptors.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,5 +1,5 @@
 /*
- * stage.c - what the threads share, and the end when something is wrong.
+ * stage.c - the threads' shared state, and the exit after a failure.
  *
  * SPDX-License-Identifier: Apache-2.0
  */

@@ -1,6 +1,6 @@
 /*
- * main.c - proves that a module which has the library within leaves nothing behind when it is unloaded:
- * no handler of forks, no destructor for threads.
+ * main.c - proves that a module which contains the library leaves nothing behind when it is
+ * unloaded: no fork handler and no destructor of thread-specific data.
  *
  *     unload MODULE    prints TAP
  *

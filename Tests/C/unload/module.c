@@ -1,5 +1,5 @@
 /*
- * module.c - a module that has the library within, from libselectors.a.
+ * module.c - a module that contains the library, from libselectors.a.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
