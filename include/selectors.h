@@ -118,17 +118,17 @@ extern "C" {
 #define SEL_ONESHOT 0x20u
 #define SEL_EXCLUSIVE 0x40u
 
-/* Causes beyond ordinary readiness: found in sel_event.detail only. */
-#define SEL_HANGUP 0x100u      /* both directions are closed, or the peer of a pipe is gone */
-#define SEL_READ_HANGUP 0x200u /* the peer will send no more (Linux: POLLRDHUP); see below */
-#define SEL_ERROR 0x400u       /* an error is pending, SO_ERROR tells which */
-#define SEL_INVALID 0x800u     /* the descriptor was closed while registered: unregister it */
-
 /*
+ * Causes beyond ordinary readiness: found in sel_event.detail only.
+ *
  * SEL_READ_HANGUP may also be waited for, with or without the others, if the backend has
  * SEL_CAN_READ_HANGUP: a program that does not want to read now is told of the peer's end, and is not
  * woken by data. The bit is then set in events and in detail.
  */
+#define SEL_HANGUP 0x100u      /* both directions are closed, or the peer of a pipe is gone */
+#define SEL_READ_HANGUP 0x200u /* the peer will send no more (Linux: POLLRDHUP) */
+#define SEL_ERROR 0x400u       /* an error is pending, SO_ERROR tells which */
+#define SEL_INVALID 0x800u     /* the descriptor was closed while registered: unregister it */
 
 /* A timeout for sel_select(): no limit. Any negative number means the same. */
 #define SEL_FOREVER (-1)

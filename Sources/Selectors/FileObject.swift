@@ -3,7 +3,8 @@
 /// An `Int32` is its own descriptor. An instance of a class is found by identity after it was
 /// closed, so that it can still be unregistered.
 ///
-/// The thread that calls `select` receives it, hence `Sendable`.
+/// The thread that calls `select` receives it, hence `Sendable`. A class of the main actor conforms with a
+/// `nonisolated let fileDescriptor: Int32`.
 public protocol FileObject: Sendable {
     /// The descriptor, or a negative number once the object is closed.
     var fileDescriptor: Int32 { get }

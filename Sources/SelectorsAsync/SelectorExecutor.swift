@@ -24,6 +24,9 @@ import Synchronization
 ///         }
 ///     }
 ///
+/// ``run()`` blocks its thread. In a program that is asynchronous already, start a thread for it; in
+/// `main.swift` the closure that the thread gets must be `@Sendable`.
+///
 /// Jobs run in the order of their arrival, whatever their priority. A job must not block, because
 /// all others would wait. To use several processors, use one executor per thread.
 ///

@@ -191,8 +191,9 @@ inside { line = $0; sub(/^ \*( |$)/, "", line); comment[++count] = line; next }
 !program && whole != "" && whole != $0 { whole = whole "\n" $0 }
 !program && whole ~ /;$/ { function_page(whole); whole = ""; count = 0; next }
 
-# What else is defined is shown as it stands, after its comment.
-!program && /^(#define SEL_|typedef struct|    |\} sel_)/ && header == "selectors.h" {
+# What else is defined is shown as it stands, after its comment; but for macros that end in _, which are
+# the header's own.
+!program && /^(#define SEL_|typedef struct|    |\} sel_)/ && !/^#define SEL_[A-Z_]*_(\(| |$)/ && header == "selectors.h" {
     for (i = 1; i <= count; i++)
         definitions = definitions (i == 1 ? "\n/* " : " * ") comment[i] (i == count ? " */" : "") "\n"
     count = 0
