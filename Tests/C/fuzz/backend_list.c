@@ -58,7 +58,7 @@ static bool excludes(const char *list, const char *backend) {
     return false;
 }
 
-/* What a list is to do. */
+/* The expected result of a list. */
 struct prediction {
     const char *opened; /* NULL: nothing */
     int error;
@@ -99,7 +99,7 @@ static struct prediction predict(const char *list) {
     return prediction;
 }
 
-/* The wrong word is told, if there is one only and it is not too long. */
+/* The message quotes an unknown name if it is the only one and not too long. */
 static void check_blame(const char *words, struct name unknown) {
     char blame[128] = "there is no backend \"";
     size_t length = strlen(blame);
@@ -113,7 +113,7 @@ static void check_blame(const char *words, struct name unknown) {
     CHECK(strstr(words, blame) != NULL);
 }
 
-/* Opens a selector, and checks what comes of it. */
+/* Opens a selector, and checks the result. */
 static void try(const char *argument, const char *origin, struct prediction wanted) {
     int poison, result;
     sel_selector *selector = (sel_selector *)&poison;
@@ -139,7 +139,7 @@ static void try(const char *argument, const char *origin, struct prediction want
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     int before;
-    /* As long as it is, so that the sanitizer sees who reads on. */
+    /* An exact copy, so that the sanitizer detects a read beyond its end. */
     char *list = malloc(size + 1);
     memcpy(list, data, size);
     list[size] = '\0';
@@ -149,7 +149,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
     try(list, "backend \"", predict(list));
     CHECK(setenv("SELECTORS_BACKEND", list, 1) == 0);
-    /* An empty variable leaves the choice open. */
+    /* An empty variable selects the best backend. */
     try(NULL, "SELECTORS_BACKEND=\"", predict(*list == '\0' ? NULL : list));
 
     CHECK(open_descriptors() == before);

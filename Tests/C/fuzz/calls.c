@@ -86,7 +86,7 @@ static int check_result(const char *call, int result) {
     return result;
 }
 
-/* Which results a call may have, where several things are wrong with it. */
+/* The possible errors of a call with several invalid arguments. */
 struct results {
     int count, values[8];
 };
@@ -96,7 +96,7 @@ static void may_be(struct results *results, bool condition, int value) {
         results->values[results->count++] = value;
 }
 
-/* One of those that may be, or 0 where nothing is wrong. */
+/* Whether the result is one of them, or 0 if there are none. */
 static bool is_one_of(const struct results *results, int result) {
     for (int i = 0; i < results->count; i++)
         if (results->values[i] == result)
@@ -113,7 +113,7 @@ static struct key *find(struct model *model, int fd) {
     return NULL;
 }
 
-/* A number is about to name another file, or none. */
+/* A descriptor is about to be closed or replaced. */
 static void lose(int fd) {
     for (int i = 0; i < SELECTORS; i++) {
         struct key *key = find(&models[i], fd);
@@ -140,7 +140,7 @@ static uint32_t detail_of_poll(short revents) {
            (revents & POLLERR ? SEL_ERROR : 0) | (revents & POLLNVAL ? SEL_INVALID : 0);
 }
 
-/* What poll(2) says of a descriptor. The fuzzer's own alarm may interrupt it. */
+/* Polls a descriptor. The fuzzer's own alarm may interrupt it. */
 static short poll_one(int fd, uint32_t events) {
     struct pollfd entry = {.fd = fd, .events = (short)events};
     while (poll(&entry, 1, 0) < 0)
@@ -148,7 +148,7 @@ static short poll_one(int fd, uint32_t events) {
     return entry.revents;
 }
 
-/* What it says of a registration. */
+/* Polls the descriptor of a registration. */
 static short judge(const struct key *key) {
     uint32_t events = key->key.events;
     return poll_one(key->key.fd,
@@ -165,7 +165,7 @@ static bool has_bits(const struct key *key, short revents) {
            (events & SEL_PRIORITY && revents & POLLPRI);
 }
 
-/* What a select is to report. */
+/* The expected report of a select. */
 struct prediction {
     uint32_t events, detail; /* of a key, where it is reported */
     bool may, must;
@@ -271,7 +271,7 @@ static void call_modify(struct model *model) {
     key->key.events = mask;
     key->key.data = data;
     key->is_disarmed = false;
-    /* The kernel refuses that, and it is poll's to watch, which knows no such mode. */
+    /* The kernel rejects this: poll(2) watches the descriptor, without the mode. */
     if (is_fileno(fd) && mask & SEL_EXCLUSIVE)
         key->is_lost = true;
 }
@@ -381,7 +381,7 @@ static int64_t now(void) {
     return time.tv_sec * INT64_C(1000000000) + time.tv_nsec;
 }
 
-/* Each event is of a registration, once, and as it may be; what has to be is there. */
+/* Each event belongs to a registration and is expected, once; no required event is missing. */
 static void check_events(struct model *model, const sel_event *events, int count, int max,
                          const struct prediction *predictions) {
     bool is_seen[MOST_KEYS] = {false};
@@ -406,14 +406,14 @@ static void check_events(struct model *model, const sel_event *events, int count
     for (int i = 0; i < model->count; i++) {
         may += predictions[i].may;
         must += predictions[i].must;
-        /* With so much room nothing else can stand in the way. */
+        /* With this much room every required event must be reported. */
         if (max == MOST_KEYS && model->wakeup == NONE)
             CHECK(is_seen[i] || !predictions[i].must);
     }
     CHECK(count <= may && (count > 0 || must == 0 || model->wakeup != NONE));
 }
 
-/* How long to wait: for ever only if it surely ends. */
+/* Picks a timeout: no limit only if the wait surely ends. */
 static int64_t any_timeout(bool is_sure) {
     static const int64_t wild[] = {SEL_FOREVER, INT64_MIN, INT64_MAX, 1000000000};
     unsigned choice = byte();
@@ -460,14 +460,14 @@ static void call_select(struct model *model, bool has_mask) {
         free(events);
         return;
     }
-    /* A signal comes in where the mask lets it and nothing is ready, and then only. */
+    /* A signal is delivered only if the mask allows it and nothing is ready. */
     CHECK(signals == before || (mask != NULL && is_signal_pending && !must));
     if (mask != NULL && is_signal_pending && !may && model->wakeup == NONE)
         CHECK(signals != before && result == (model->is_interruptible ? -EINTR : 0));
     is_signal_pending &= signals == before;
 
     if (result < 0) {
-        /* Where it was not ours, it was the fuzzer's. */
+        /* The signal is the fuzzer's if it is not ours. */
         CHECK(result == -EINTR && model->is_interruptible && !must);
     } else {
         CHECK(result <= max);
@@ -532,7 +532,7 @@ static void make(void) {
         slots[other] = ends[1];
 }
 
-/* Duplicates a descriptor, to the number of another one where there is one and that is asked for. */
+/* Duplicates a descriptor, to a new number or with dup2(2) to that of another one. */
 static void duplicate(void) {
     int from = (int)(byte() % SLOTS), to = (int)(byte() % SLOTS);
     if (from == to || slots[from] < 0)

@@ -47,7 +47,7 @@ void leave_mapping(void *pages, size_t size) {
     munmap(pages, size);
 }
 
-/* Names a state in full: a name that begins with dots goes on from the last one that does not. */
+/* The full name of a state: a name with leading dots continues the last one without. */
 static const char *describe(const struct state *state) {
     static char text[128];
     const struct state *kind = state;
@@ -57,7 +57,7 @@ static const char *describe(const struct state *state) {
     return text;
 }
 
-/* Frees what the states have besides descriptors. */
+/* Frees the states' resources other than descriptors. */
 static void clean_up(void) {
     for (int i = 0; i < MOST_MAPPINGS; i++) {
         if (mappings[i].pages != NULL)
@@ -73,19 +73,19 @@ static int ask_poll(int fd, short mask, int timeout_ms) {
     return poll(&one, 1, timeout_ms) < 0 ? -errno : one.revents;
 }
 
-/* What poll(2) says to who asks as the library does. */
+/* Polls a descriptor with the same mask as the library. */
 static int ask(int fd, uint32_t asked) {
     int mask = (asked & SEL_READ ? POLLIN | POLLRDHUP : 0) | (asked & SEL_WRITE ? POLLOUT : 0) |
                (asked & SEL_PRIORITY ? POLLPRI : 0);
     return ask_poll(fd, (short)mask, 0);
 }
 
-/* What a wait says of a descriptor; events are 0 if it is not ready. */
+/* The report of a wait; events are 0 if the descriptor is not ready. */
 struct answer {
     uint32_t events, detail;
 };
 
-/* What a wait must say where poll(2) says revents. */
+/* The expected report of a wait if poll(2) returns revents. */
 static struct answer predict(int revents, uint32_t asked, bool is_blind) {
     struct answer answer = {0, 0};
     bool is_seen = (asked & SEL_READ && revents & (POLLIN | POLLERR | POLLHUP)) ||
@@ -104,7 +104,7 @@ static struct answer predict(int revents, uint32_t asked, bool is_blind) {
     return answer;
 }
 
-/* Looks at the only registered descriptor; false: something else came, which is noted. */
+/* Waits for the only registered descriptor; notes any other event and returns false. */
 static bool look_at(sel_selector *selector, int fd, uint32_t mask, struct answer *answer) {
     sel_event events[2];
     int count = sel_select(selector, events, 2, 0);
@@ -121,8 +121,8 @@ static bool look_at(sel_selector *selector, int fd, uint32_t mask, struct answer
 }
 
 /*
- * What select(2) overlooks: the hang-up of a pipe's reading end that is watched for writing. A plug-in
- * may stand on it, too.
+ * Whether the backend misses, like select(2), the hang-up of a pipe's reading end that is watched
+ * for writing. A plug-in may be built on select(2), too.
  */
 static bool is_blind_as_select(void) {
     struct answer answer = {0, 0};
@@ -146,7 +146,7 @@ static bool same(struct answer got, struct answer wanted, bool with_detail) {
     return got.events == wanted.events && (!with_detail || got.detail == wanted.detail);
 }
 
-/* The two looks of one comparison, and what poll(2) said. */
+/* The two waits of one comparison, and the results of poll(2). */
 struct looks {
     int polled[2], registered;
     struct answer got[2];
@@ -174,11 +174,11 @@ static bool take_looks(sel_selector *selector, const struct state *state, int fd
     return good;
 }
 
-/* Whether what came is what poll(2) lets expect; if not, and loud, it is noted. */
+/* Whether the reports match poll(2); if not, and loud, notes the difference. */
 static bool agree(const struct state *state, uint32_t mask, const struct looks *looks,
                   bool is_blind, bool is_loud) {
     uint32_t asked = mask & ALL;
-    /* Once select(2) has looked, poll(2) does not tell the cause any more. */
+    /* After select(2) has cleared the readiness, poll(2) does not return the cause. */
     bool with_detail = !(is_blind && state->change != NULL);
     struct answer wanted[2] = {predict(looks->polled[0], asked, is_blind),
                                predict(looks->polled[1], asked, is_blind)};

@@ -358,20 +358,20 @@ static int make_read(int which) {
     return fd >= 0 && read(fd, buffer, sizeof buffer) < 0 ? -errno : fd;
 }
 
-/* A pressure file that waits for more than there will be. */
+/* A pressure file with a threshold that is never reached. */
 static int make_pressure(int which) {
     static const char wanted[] = "some 2000000 2000000";
     int fd = open_path(paths[which], O_RDWR);
     return fd >= 0 && write(fd, wanted, sizeof wanted) < 0 ? -errno : fd;
 }
 
-/* Gives the machine the name that it has, which is news to its file. */
+/* Sets the machine's name to its current value, which still triggers its file. */
 static bool rename_machine(void) {
     char name[65];
     return gethostname(name, sizeof name) == 0 && sethostname(name, strlen(name)) == 0;
 }
 
-/* A process with mounts of its own, which mounts and unmounts something when it is told to. */
+/* A process with a private mount namespace, which mounts and unmounts on request. */
 static int mounter = -1;
 
 static void serve_mounts(int from) {
@@ -383,7 +383,7 @@ static void serve_mounts(int from) {
     _exit(1);
 }
 
-/* Waits until the process has done what it was told. */
+/* Waits until the process has answered a request. */
 static bool has_mounted(void) {
     struct pollfd wait = {mounter, POLLIN, 0};
     char byte;

@@ -38,7 +38,7 @@ static unsigned number_bits(int number) {
     return world.file[number] == NONE ? POLLNVAL : world_bits(world_file(number));
 }
 
-/* What the kernel would attach a registration to if it were told about it now. */
+/* What the kernel would attach a registration to if it were added now. */
 static struct watch watch_of(int number, uint32_t events) {
     const struct file *file = world_file(number);
     if (!model.watches_files || file == NULL || file->kind == REGULAR ||
@@ -55,7 +55,7 @@ static unsigned asked_bits(uint32_t events) {
     return bits | (events & SEL_WRITE ? POLLOUT : 0) | (events & SEL_PRIORITY ? POLLPRI : 0);
 }
 
-/* What is attached to a file that has lost the number stays in the kernel if it is let go. */
+/* An attachment to a file that no longer has the number stays in the kernel when it is removed. */
 static void leave_behind(int number) {
     const struct registration *registration = &model.registrations[number];
     uint32_t one = registration->events, other = registration->installed;
@@ -70,7 +70,7 @@ static void leave_behind(int number) {
     }
 }
 
-/* Whether something is left that is ready, and so perhaps reported. */
+/* Whether a stale attachment is ready, and so may be reported. */
 static bool may_report_left(void) {
     for (int i = 0; i < FILES; i++)
         if (model.left[i].may & world_bits(&world.files[i]))
@@ -78,7 +78,7 @@ static bool may_report_left(void) {
     return false;
 }
 
-/* The kernel is told that a registration ends. */
+/* Removes a registration from the kernel's set. */
 static void detach(int number) {
     struct registration *registration = &model.registrations[number];
     leave_behind(number);
@@ -96,7 +96,7 @@ static void attach(int number) {
     registration->is_vague = false;
 }
 
-/* It may be attached to what has the number now, too. */
+/* The registration may also be attached to the file that has the number now. */
 static void suspect(int number) {
     struct registration *registration = &model.registrations[number];
     struct watch now = watch_of(number, registration->events);
@@ -125,7 +125,7 @@ static void apply_changes(void) {
     }
 }
 
-/* The library may have built its kernel set anew: of what is there now. */
+/* The library may have rebuilt its kernel set from the current files. */
 static void suspect_rebuild(void) {
     for (int i = 0; i < NUMBERS; i++) {
         struct registration *registration = model_find(i);
@@ -139,7 +139,7 @@ static void suspect_rebuild(void) {
     }
 }
 
-/* The library has built its kernel set anew. */
+/* The library has rebuilt its kernel set. */
 static void rebuild(void) {
     for (int i = 0; i < NUMBERS; i++) {
         struct registration *registration = model_find(i);
@@ -156,7 +156,7 @@ static void rebuild(void) {
     model.is_inherited = false;
 }
 
-/* What was reported and is left had the set built anew when it was used next. */
+/* A stale event that was reported made the next call rebuild the set. */
 static void forget_reported(void) {
     for (int i = 0; i < FILES; i++)
         if (model.reported & BIT(i))
@@ -191,7 +191,7 @@ void model_unregister(int number) {
 
 void model_renamed(int number, int ended) {
     struct registration *registration = &model.registrations[number];
-    /* Whether this was an edge, whether there will be another: who knows. */
+    /* It is unknown whether this was an edge, and whether another will follow. */
     registration->is_vague = registration->events & SEL_EDGE;
     if (model.holds_files && registration->installed != 0)
         registration->watch =
@@ -216,7 +216,7 @@ void model_inherit(void) {
         model.wake = MAY_WAKE;
 }
 
-/* Whether it is attached to one file and nothing else; then which. */
+/* The only file to which it is attached, or NULL. */
 static const struct file *only_file(const struct watch *watch) {
     for (int i = 0; i < FILES; i++)
         if (watch->files == BIT(i) && !watch->number && !watch->nothing)
@@ -266,7 +266,7 @@ void model_select(void) {
         suspect_rebuild();
 }
 
-/* The bits of those that select(2) sees. */
+/* The bits that select(2) sees. */
 static unsigned visible_bits(uint32_t events) {
     return (events & SEL_READ ? POLLIN | POLLHUP | POLLERR : 0) |
            (events & SEL_WRITE ? POLLOUT | POLLERR : 0) | (events & SEL_PRIORITY ? POLLPRI : 0) |
@@ -319,7 +319,7 @@ bool model_requires(int number) {
     }
     if (model.is_select)
         counted &= visible_bits(registration->events);
-    /* What makes it ready has to be common to all that it may be attached to. */
+    /* It must be ready if every possible attachment is. */
     if (watch->number)
         bits &= number_bits(number);
     for (int i = 0; i < FILES; i++)
@@ -331,7 +331,7 @@ bool model_requires(int number) {
 void model_reported(int number) {
     struct registration *registration = &model.registrations[number];
     registration->owed = 0;
-    /* What is watched by its number has no edges where others have. */
+    /* A descriptor that is watched by its number has no edges. */
     if (registration->events & SEL_ONESHOT ||
         (registration->events & SEL_EDGE && !registration->is_vague &&
          is_only_number(&registration->watch)))
@@ -342,7 +342,7 @@ void model_reported(int number) {
 }
 
 void model_selected(int count, int max) {
-    /* A wake-up takes the room of an event, and so does a file that is left. */
+    /* A wake-up takes the room of an event, and so does a stale attachment. */
     if (max == ROOMY || (count < max && !model.may_be_rebuilt))
         model.wake = SLEEPS;
     else if (model.wake == WAKES)

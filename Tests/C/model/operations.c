@@ -22,7 +22,7 @@ enum {
 
 static void perform_one(void);
 
-/* The child goes on with its copy, and the parent notices nothing. */
+/* The child continues with its copy, which must not affect the parent. */
 static bool do_fork(void) {
     int status;
     pid_t child;
@@ -64,7 +64,7 @@ static const struct operation {
     {do_fork, 1},       {do_inner_select, 3},
 };
 
-/* What comes up how often in this life. */
+/* The weight of each operation in this life. */
 static unsigned weights[OPERATIONS];
 
 static void begin_life(const sel_backend_info *backend) {

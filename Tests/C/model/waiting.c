@@ -75,7 +75,7 @@ static uint32_t select_some(int max) {
             fail("it has not waited for the whole time");
         if (wanted > 0 && count == 0)
             fail("it does not report what is ready");
-        /* What is left of closed files takes room, too. */
+        /* Stale attachments of closed files take room, too. */
         bool had_room = max == ROOMY || (count < max && !model.may_be_rebuilt);
         for (int i = 0; i < NUMBERS && had_room; i++)
             if (required & ~reported & UINT32_C(1) << i)
@@ -104,7 +104,7 @@ static bool is_disarmed(uint32_t numbers) {
     return false;
 }
 
-/* Nobody is passed over for ever, but the order may begin anew when something leaves it. */
+/* No descriptor starves, but the order may restart when one leaves it. */
 bool do_sweep(void) {
     int max = 1 + (int)pick(3);
     uint32_t reported = 0;

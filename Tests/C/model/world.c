@@ -72,7 +72,7 @@ void world_begin(void) {
     }
 }
 
-/* Opens the closed numbers, so that nobody else gets them, or closes them again. */
+/* Opens the closed numbers, so that no other file gets them, or closes them again. */
 static void plug(bool on) {
     int null = on ? open("/dev/null", O_RDWR | O_CLOEXEC) : NONE;
     for (int i = 0; i < NUMBERS; i++) {
@@ -268,7 +268,7 @@ static int drop(int index) {
     return index;
 }
 
-/* Takes a number from its file; returns as drop() does. */
+/* Detaches a number from its file; returns the same as drop(). */
 static int release(int number) {
     int index = world.file[number];
     world.file[number] = NONE;

@@ -54,7 +54,7 @@ static void tokens_of_old_registrations_are_dropped(void) {
 }
 
 static void masks_that_were_not_asked_for_are_dropped(void) {
-    /* The last is all but what stands for reading. */
+    /* The last one is all bits except those for reading. */
     static const char *const masks[] = {"0",          "0x2",       "0x4",    "0x6",
                                         "0x40",       "0x100",     "0x8000", "0x10000000",
                                         "0x80000000", "0xffffdfc6"};
@@ -85,7 +85,7 @@ static void a_one_shot_that_is_reported_twice_is_delivered_once(void) {
     EQUAL(sel_select(selector, events, 16, SEL_FOREVER), 2);
 }
 
-/* Everything with a plug-in that never leaves errno alone. */
+/* All calls, with a plug-in that always changes errno. */
 static void errno_is_left_alone(void) {
     sel_event events[4];
     sel_selector *selector;

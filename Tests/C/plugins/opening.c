@@ -77,7 +77,7 @@ static void a_backend_that_cannot_be_opened_is_an_error(void) {
     CHECK(built_ins_work());
 }
 
-/* Calls to the library from where it has called. */
+/* Calls to the library from a function that it has called. */
 
 static const char *asking;
 

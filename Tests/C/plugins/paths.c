@@ -161,7 +161,7 @@ static void *open_library(void *handle) {
     return NULL;
 }
 
-/* The loader has a lock of its own, which is held while the constructor asks the library. */
+/* The loader holds its own lock while the constructor calls the library. */
 static void a_constructor_may_ask_while_another_thread_loads(void) {
     char value[64];
     void *handle = NULL;
@@ -182,7 +182,7 @@ static void a_constructor_may_ask_while_another_thread_loads(void) {
     CHECK(drop(fd));
 }
 
-/* What main() does in a copy of this program that is privileged. */
+/* Called by main() in a privileged copy of this program. */
 int run_privileged(void) {
     if (!getauxval(AT_SECURE))
         return NOT_PRIVILEGED;
@@ -190,7 +190,7 @@ int run_privileged(void) {
     return ignored && sel_load_plugin(PLUGIN) == 0 && sel_backends(NULL, 0) == BUILT_IN + 1 ? 0 : 1;
 }
 
-/* A group that the process is not in is all that it takes. */
+/* A set-group-ID program with another group is privileged. */
 static void a_privileged_process_ignores_the_environment(void) {
     char path[64];
     int status;

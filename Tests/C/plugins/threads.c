@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The functions in which something happens. */
+/* The functions in which a test may act. */
 enum function { NO_FUNCTION, PROBE, OPEN, ADD, MODIFY, REMOVE, WAIT, LOOK, RESET, CLOSE };
 
 static enum function busy;  /* the one in which `act` is called, once */
@@ -139,7 +139,7 @@ static const sel_backend_ops serial = {
     .close = close_instance,
 };
 
-/* The one that is being proved: concurrent or not, with a function for a reset or without. */
+/* The backend under test: concurrent or not, with or without a reset function. */
 static const char *backend;
 
 static sel_selector *open_own(void) {
@@ -156,7 +156,7 @@ static sel_selector *open_own(void) {
     return mine;
 }
 
-/* Makes all calls that come upon the backend's functions, in one of which something happens. */
+/* Makes calls that use each function of the backend; `act` runs in one of them. */
 static void use_own(enum function function) {
     int fd = make_ready_event();
     sel_event event;
@@ -184,7 +184,7 @@ static void fork_here(void) {
         become_child();
 }
 
-/* In the child the call goes on; what it was in the middle of may be of no more use. */
+/* In the child the call continues; its selector may be unusable. */
 static void prove_fork_in(sel_selector *unused) {
     (void)unused;
     for (int i = 0; i < LENGTH(functions); i++) {
@@ -239,7 +239,7 @@ static void open_may_fork(void) {
     CHECK(holds_in_child(prove_fork_in_open, NULL));
 }
 
-/* Another thread's fork has to wait for the function, which asks for what a fork may have taken. */
+/* Another thread's fork must wait for the function, which takes a lock that a fork takes, too. */
 static atomic_int forker;
 static atomic_bool may_fork;
 
@@ -371,7 +371,7 @@ static void no_function_is_cancelled(void) {
 
 /* The instance. */
 
-/* An edge of a file that lives on is known by no registration: the set has to be built anew. */
+/* An event of a stale registration makes the selector rebuild its set. */
 static void prove_no_reset_under_a_waiter(sel_selector *selector) {
     struct waiter *waiters[3];
     int left, twin, live = make_event();
@@ -405,7 +405,7 @@ static void no_instance_is_replaced_under_a_waiter(void) {
     CHECK(holds_in_child(prove_no_reset_under_a_waiter, NULL));
 }
 
-/* A call that waits for the lock has begun: close waits for it, too. */
+/* A call that is queued for the lock has begun, so close must wait for it. */
 static atomic_int adder;
 
 static void be_slow(void) {
@@ -440,7 +440,7 @@ static void close_waits_for_those_who_wait_for_the_lock(void) {
     is_closing = start_waiters(waiters, LENGTH(waiters), mine) &&
                  pthread_create(&closing, NULL, close_own, NULL) == 0;
     if (is_closing) {
-        usleep(20000); /* in which a close that does not wait would be through */
+        usleep(20000); /* enough time for a close that does not wait */
         back = count_back(waiters, LENGTH(waiters));
     }
     atomic_store(&adder, 2);

@@ -117,7 +117,7 @@ static void it_stands_before_the_best_one(void) {
     CHECK(close(log_number()) == 0);
 }
 
-/* As it is at first: if the number names another file later, that is not the log. */
+/* The initial file only: a file that gets the number later is not the log. */
 static void without_a_file_it_is_standard_error(void) {
     char path[64], byte;
     int before = dup(STDERR_FILENO), ends[2];

@@ -12,7 +12,7 @@ enum { TURN = 100 }; /* steps for which one thread decides how loud it is */
 
 /* Each function down to change_silently() has the lock of the channel. */
 
-/* Has the channel watched for these events, or for none. At times only one reader is told each time. */
+/* Watches the channel for these events, or for none; at times with one-shot delivery. */
 static void watch(struct changer *self, struct channel *channel, uint32_t events) {
     uintptr_t data = new_data(self, channel);
     sel_key old;
@@ -57,12 +57,12 @@ static void send_some(struct changer *self, struct channel *channel) {
         be_heard(self, channel);
     put(channel, channel->out, count);
     channel->sent += count;
-    /* Where it is loud, others' events would hide that this one is lost. */
+    /* Under load, other events would hide the loss of this one. */
     if (stage.manner != LOUD || pick(&self->seed, 8) == 0)
         be_heard(self, channel);
 }
 
-/* Puts another file under the number, while the old one lives on under another one. */
+/* Replaces the file of the number, and keeps the old file open as a duplicate. */
 static void haunt(struct changer *self, struct channel *channel, int in, int out) {
     bool may_modify = channel->kind != PIPE && channel->events != 0;
     channel->ghost_in = dup(channel->in);
@@ -80,7 +80,7 @@ static void haunt(struct changer *self, struct channel *channel, int in, int out
         if (pick(&self->seed, 2))
             watch(self, channel, SEL_READ);
     }
-    /* Nobody is to hear of it. */
+    /* No reader may see this. */
     put(channel, channel->ghost_out, 1);
 }
 
@@ -111,7 +111,7 @@ static void check_key(const struct channel *channel) {
               (uintptr_t)key.data == channel->data);
 }
 
-/* A thread's own channels stand in the map as it has registered them, in this order. */
+/* The map contains the thread's own channels in the order of registration. */
 static void check_map(const struct changer *self) {
     sel_key keys[CHANGERS * CHANNELS];
     int count = sel_get_map(stage.selector, keys, CHANGERS * CHANNELS), mine = 0;

@@ -34,7 +34,7 @@ static int make_event(unsigned count) {
     return fd;
 }
 
-/* Says in a child what is wrong, and ends it. */
+/* Reports a failure in a child, and exits it. */
 #define CHILD_CHECK(condition)                                                              \
     do {                                                                                    \
         if (!(condition)) {                                                                 \
@@ -82,7 +82,7 @@ static void fork_once(void) {
     CHECK(status == 0);
 }
 
-/* What the threads do, over and over, each with a descriptor of its own. */
+/* The threads' actions, repeated, each with its own descriptor. */
 
 static void fork_and_wait(int fd) {
     (void)fd;
@@ -140,7 +140,7 @@ static void *act(void *number) {
     return NULL;
 }
 
-/* Returns when all threads have left; none may get nowhere for long. */
+/* Returns when all threads have ended; fails if one makes no progress for long. */
 static void keep_watch(void) {
     static const struct timespec tick = {0, SECOND / 100};
     unsigned long steps[ACTORS] = {0};

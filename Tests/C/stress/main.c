@@ -24,7 +24,7 @@
 #include <time.h>
 
 enum {
-    PATIENCE = 10, /* seconds in which every thread gets somewhere */
+    PATIENCE = 10, /* seconds within which every thread must make progress */
     TICKS = 100    /* of the watchdog, in a second */
 };
 

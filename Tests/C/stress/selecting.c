@@ -37,7 +37,7 @@ static void serve(struct reader *self, const sel_event *event) {
     pthread_mutex_unlock(&channel->lock);
 }
 
-/* A select that ends without an event answers a wake-up, of which one at most may be pending. */
+/* A select that ends without an event consumes a wake-up; at most one may be pending. */
 static void count_empty(struct reader *self) {
     long unheeded;
     self->empty++;

@@ -20,7 +20,7 @@ static int (*use_selectors)(void);
 static sem_t is_used, is_unloaded;
 static int result;
 
-/* Ends when the code is gone that has made this thread's words. */
+/* Ends after the code that allocated this thread's message is unloaded. */
 static void *use(void *unused) {
     result = use_selectors();
     sem_post(&is_used);
