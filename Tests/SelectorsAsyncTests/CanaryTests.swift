@@ -8,7 +8,7 @@ import Testing
 @Suite struct CanaryTests {
     /// An executor with a thread that notes whether jobs come from that thread.
     private final class Recorder: SerialExecutor {
-        private let jobs = Mutex<[UnownedJob]>([])
+        private let jobs = Locked<[UnownedJob]>([])
         private let isReady = DispatchSemaphore(value: 0)
         private let thread = Atomic<UInt>(0)
         let fromItself = Flag()

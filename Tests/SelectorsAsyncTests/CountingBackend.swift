@@ -4,7 +4,7 @@ import Synchronization
 
 /// A backend over poll(2) that counts the changes of its set.
 final class CountingBackend: SelectorBackend {
-    private static let counts = Mutex<[String: Int]>([:])
+    private static let counts = Locked<[String: Int]>([:])
 
     /// Adds one to the registry, and gives the name, which is used once.
     static func add() throws -> String {

@@ -82,13 +82,6 @@ extension SelectorExecutor {
         return waits.files.count
     }
 
-    /// How many waits have a deadline.
-    var deadlineCount: Int {
-        lock.lock()
-        defer { lock.unlock() }
-        return waits.sizes.deadlines
-    }
-
     var currentRound: UInt64 {
         lock.lock()
         defer { lock.unlock() }

@@ -192,39 +192,6 @@ import Testing
         try host.end()
     }
 
-    /// Not on select, which looks at each number below the highest in each round.
-    @Test(arguments: ["epoll", "poll"])
-    func thousandsOfFilesAreHeardOfAndCancelled(_ backend: String) async throws {
-        let count = 3000
-        let host = try Host(backend)
-        let (a, b) = Descriptor.socketPair(keepingNumbers: true)
-        var numbers: [Int32] = []
-        defer { for number in numbers { close(number) } }
-        for _ in 0..<count {
-            let number = dup(a.fd)
-            try #require(number >= 0, "needs 9000 descriptors (ulimit -n)")
-            numbers.append(number)
-        }
-        let tasks = numbers.map { number in
-            host.start(.inside) { _ in
-                try await withAsyncFile(number, on: host.executor) { (file) async throws in
-                    #expect(try await file.readiness(for: .read) == .read)
-                    await #expect(throws: CancellationError.self) {
-                        try await file.readiness(for: .priority, timeout: .seconds(600))
-                    }
-                }
-            }
-        }
-        await host.awaitWaits(count)
-        b.write()
-        while host.executor.deadlineCount != count { await Task.yield() }
-        for task in tasks { task.cancel() }
-        for task in tasks { try await task.value }
-        #expect(host.executor.waitCount == 0)
-        #expect(try host.executor.registered == [])
-        try host.end()
-    }
-
     @Test(arguments: backends, Place.allCases)
     func eachWaitEndsOnceWhateverComesTogether(_ backend: String, _ place: Place) async throws {
         let host = try Host(backend)

@@ -63,5 +63,8 @@ pool: $(bench_bin)/raw_epoll $(bench_bin)/selectors $(bench_bin)/driver
 instructions: $(bench_bin)/raw_epoll $(bench_bin)/selectors bench-swift
 	@sh $(tests)/bench/instructions.sh $(bin)/bench $(tests)/bench/limits \
 	    $(if $(bench_swift),$(bench_swift_bin) $(bench_executor_bin))
+ifneq ($(bench_swift),)
+	@for backend in epoll poll; do $(bench_executor_bin) crowd $$backend >/dev/null || exit 1; done
+endif
 
 include $(tests)/bench/async/rules.mk
