@@ -3,28 +3,26 @@ import Synchronization
 
 /// Waits with kqueue(2), of FreeBSD, NetBSD, OpenBSD and macOS.
 ///
-/// What had to be decided, and where it comes from:
-/// - Reading and writing are two filters with a report each. They are merged here: the engine hears
-///   of a descriptor once (kevent(2) of each system: events are per `ident` and `filter`).
+/// It has run over an emulation only. The decisions, with a source where one was read:
+/// - Reading and writing are two filters with a report each, which are merged: the engine gets one
+///   report for a descriptor (kevent(2): an event is identified by `ident` and `filter`).
 /// - A full array may cut off the second filter. If the array was full, poll(2) completes each
-///   report that is level-triggered; the other filter of an edge comes next time.
-/// - `EV_EOF` does not tell an end from a reset or an error. poll(2) is asked for the cause
-///   (as libuv and mio look at the socket), also where a read is ready with no bytes.
+///   level-triggered report; the other filter of an edge comes next time.
+/// - `EV_EOF` does not distinguish an end from a reset or an error. poll(2) gives the cause, also if a
+///   read is ready with no bytes.
 /// - Regular files are ready only before their end, directories and devices differ between systems,
-///   and macOS refuses ttys: all are refused with `EPERM`, and the engine polls them (libev's
-///   manual advises the same: kqueue for sockets and pipes alone).
-/// - Urgent data have a filter on macOS and OpenBSD only (`EVFILT_EXCEPT`): who asks for them is
-///   polled by the engine, on every system.
-/// - `EV_ADD` says `EPIPE` for a pipe without a reader on old systems (libevent and mio know of
-///   it): the engine polls it.
-/// - `EV_ADD` does not change `EV_CLEAR` of a filter that is there (FreeBSD: flags are those it was
-///   made with): a change deletes and adds.
-/// - `EINTR` comes after the changes were made (kevent(2) of FreeBSD and OpenBSD): it is no error
-///   of a change.
-/// - Filters vanish when the number is closed: nothing is left behind under another number, so that
-///   no failure to delete matters.
-/// - A kqueue is not inherited by fork(2), and its number is closed in the child or is of no use
-///   there: a new one is made; at once, under the same number, if that was given out.
+///   and macOS refuses ttys. All are refused with `EPERM`, and the engine polls them (libev, too,
+///   advises kqueue for sockets only).
+/// - Urgent data have a filter (`EVFILT_EXCEPT`) on macOS and OpenBSD only: the engine polls for them on
+///   every system.
+/// - `EV_ADD` may fail with `EPIPE` for a pipe without a reader on old systems: the engine polls it.
+/// - `EV_ADD` is not relied on to change `EV_CLEAR` of an existing filter: a change deletes and adds.
+/// - `EINTR` comes after the changes were made, and is no error of a change.
+/// - Filters vanish when the descriptor is closed. Nothing is left behind under another number, so a
+///   failure to delete does not matter.
+/// - A kqueue is not inherited by fork(2); its number is closed in the child (OpenBSD's regression test
+///   kqueue-fork) or useless there. A new one is made; at once, under the same number, if the number was
+///   given out.
 /// - `EVFILT_USER` is not needed: the engine's pipe wakes all backends alike.
 struct KqueueBackend: ~Copyable, Facility {
     private(set) var kq: Int32

@@ -7,7 +7,7 @@
 // Ten tasks pass a byte around by socket pairs, with a time limit for each wait. Prints how many
 // allocations were made, once warm, and by how many bytes the heap has grown.
 //
-// A crowd is 9990 tasks, each with a socket of its own: every byte has to come, and all are cancelled at
+// A crowd is 9900 tasks, each with a socket of its own: every byte has to come, and all are cancelled at
 // once. It needs 20000 descriptors.
 //
 // SPDX-License-Identifier: Apache-2.0
@@ -20,7 +20,7 @@ import Workloads
 let waits = CommandLine.arguments.dropFirst().first.flatMap { Int($0) } ?? 100_000
 let taskCount = 10
 if CommandLine.arguments.dropFirst().first == "crowd" {
-    try serveCrowd(of: 9990, on: SelectorExecutor(backend: CommandLine.arguments[2]))
+    try serveCrowd(of: 9900, on: SelectorExecutor(backend: CommandLine.arguments[2]))
     exit(0)
 }
 let executor = try SelectorExecutor(backend: "epoll")
