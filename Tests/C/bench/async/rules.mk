@@ -50,5 +50,5 @@ tokio-server:
 
 bench-async: $(BUILD)/echo_server $(bench_bin)/driver $(bench_bin)/client async-server tokio-server
 	@mkdir -p $(bench_results)
-	@sh $(async)/bench.sh $(if $(QUICK),async-quick,async) $(bin)/bench/driver $(bench_results) \
+	@sh $(tests)/bench/bench.sh $(if $(QUICK),async-quick,async) $(bin)/bench/driver $(bench_results) \
 	    $(call async_contestants,$(bin)/bench/client)
