@@ -102,8 +102,7 @@ typedef struct platform_filter_report {
     uint64_t token;
     int fd;
     uint32_t mask;   /* in poll's bits */
-    uint16_t closer; /* poll(2) is to be asked why */
-    uint16_t edge;
+    uint32_t closer; /* poll(2) is to be asked why */
 } platform_filter_report;
 enum {
     PLATFORM_FILTER_READ = 0,

@@ -72,7 +72,6 @@ static inline int platform_kevent_wait(int kq, void *memory, int max,
             .fd = (int)event.ident,
             .mask = is_read ? POLLIN : POLLOUT,
             /* A pending error makes both filters ready, of which only one or none says so. */
-            .edge = (event.flags & EV_CLEAR) != 0,
             .closer = is_end || (is_read && event.data == 0)};
         /* A pipe has but one end to hang up. */
         if (is_read && is_end && PLATFORM_CALL(fstat(report.fd, &status)) == 0 &&

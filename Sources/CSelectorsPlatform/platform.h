@@ -38,6 +38,7 @@
 #else
 #include "bsd.h"
 #endif
+#include "devpoll.h"
 
 /* The core has a backend store its reports in the caller's array of events. */
 _Static_assert(_Alignof(sel_event) >= _Alignof(sel_backend_event) &&

@@ -30,7 +30,7 @@ public final class SelectSelector<Data>: BaseSelector<Data> {
     }
 }
 
-/// A selector on /dev/poll, on Solaris.
+/// A selector on /dev/poll, on Solaris and illumos.
 public final class DevpollSelector<Data>: BaseSelector<Data> {
     /// Opens a selector; throws `.backend` if the system has no /dev/poll, as on Linux.
     public init() throws(SelectorError) {

@@ -137,18 +137,18 @@ handover handover-memory:
 	    $^ $$backend && echo "$@: $$backend: no report" || exit 1; \
 	done
 
-# The library over kqueue(2) as ../Tests/C/emulation has it: a build of its own.
+# The library over kqueue(2) and /dev/poll as ../Tests/C/emulation has them: a build of its own.
 emulated := $(CURDIR)/../.build-emulated
 emulated_library:
 	@mkdir -p "$(emulated)"
 	$(CC) $(our_cflags) $(CFLAGS) -Werror -fPIC -shared -pthread -o "$(emulated)/libemulation.so" \
-	    $(tests)/emulation/kqueue.c
+	    $(tests)/emulation/kqueue.c $(tests)/emulation/devpoll.c
 	@$(MAKE) -s -C .. library build=.build-emulated SWIFTFLAGS='-Xcc -DSELECTORS_EMULATED' \
 	    LDFLAGS='-L.build-emulated -Wl,--no-as-needed -lemulation'
 
 emulated: emulated_library
 	@$(MAKE) -s SELECTORS_LIBDIR="$(emulated)" BUILD=build-emulated \
-	    LDFLAGS='-L$(emulated) -lemulation' build-emulated/conformance build-emulated/stress
+	    LDFLAGS='-L$(emulated) -lemulation' build-emulated/conformance build-emulated/stress build-emulated/model
 	@sh $(tests)/emulation/run.sh build-emulated
 
 forks: $(BUILD)/stress

@@ -46,6 +46,7 @@ protocol Facility: ~Copyable {
 enum Backend {
     case epoll(UnsafeMutablePointer<EpollBackend>)
     case kqueue(UnsafeMutablePointer<KqueueBackend>)
+    case devpoll(UnsafeMutablePointer<DevpollBackend>)
     case poll(UnsafeMutablePointer<PollBackend>)
     case select(UnsafeMutablePointer<SelectBackend>)
     case plugin(UnsafeMutablePointer<PluginBackend>)
@@ -64,6 +65,7 @@ enum Backend {
         switch self {
         case .epoll(let backend): try backend.pointee.add(fd, mask: mask, token: token)
         case .kqueue(let backend): try backend.present.pointee.add(fd, mask: mask, token: token)
+        case .devpoll(let backend): try backend.present.pointee.add(fd, mask: mask, token: token)
         case .poll(let backend): try backend.pointee.add(fd, mask: mask, token: token)
         case .select(let backend): try backend.pointee.add(fd, mask: mask, token: token)
         case .plugin(let backend): try backend.pointee.add(fd, mask: mask, token: token)
@@ -76,6 +78,7 @@ enum Backend {
         switch self {
         case .epoll(let backend): try backend.pointee.modify(fd, mask: mask, token: token)
         case .kqueue(let backend): try backend.present.pointee.modify(fd, mask: mask, token: token)
+        case .devpoll(let backend): try backend.present.pointee.modify(fd, mask: mask, token: token)
         case .poll(let backend): backend.pointee.modify(fd, mask: mask, token: token)
         case .select(let backend): backend.pointee.modify(fd, mask: mask, token: token)
         case .plugin(let backend): try backend.pointee.modify(fd, mask: mask, token: token)
@@ -94,6 +97,7 @@ enum Backend {
         switch self {
         case .epoll(let backend): try backend.pointee.remove(fd)
         case .kqueue(let backend): backend.present.pointee.remove(fd)
+        case .devpoll(let backend): backend.present.pointee.remove(fd)
         case .poll(let backend): backend.pointee.remove(fd)
         case .select(let backend): backend.pointee.remove(fd)
         case .plugin(let backend): try backend.pointee.remove(fd)
@@ -106,6 +110,8 @@ enum Backend {
         switch self {
         case .epoll(let backend): try backend.pointee.reset(afterFork: afterFork, place: place)
         case .kqueue(let backend):
+            try backend.present.pointee.reset(afterFork: afterFork, place: place)
+        case .devpoll(let backend):
             try backend.present.pointee.reset(afterFork: afterFork, place: place)
         case .poll(let backend): backend.pointee.reset(afterFork: afterFork, place: place)
         case .select(let backend): backend.pointee.reset(afterFork: afterFork, place: place)
@@ -123,6 +129,9 @@ enum Backend {
         case .epoll(let backend):
             try backend.pointee.wait(into: events, max: max, timeout: timeout, signals: signals)
         case .kqueue(let backend):
+            try backend.present.pointee.wait(
+                into: events, max: max, timeout: timeout, signals: signals)
+        case .devpoll(let backend):
             try backend.present.pointee.wait(
                 into: events, max: max, timeout: timeout, signals: signals)
         case .poll(let backend):
@@ -171,7 +180,7 @@ enum Backend {
         switch self {
         case .epoll(let backend): try backend.pointee.fileno()
         case .kqueue(let backend): try backend.present.pointee.fileno()
-        case .poll, .select: nil
+        case .devpoll, .poll, .select: nil
         case .plugin(let backend): try backend.pointee.fileno()
         case .custom(let backend): try backend.pointee.fileno()
         }
@@ -183,7 +192,7 @@ enum Backend {
         switch self {
         case .epoll(let backend): backend.pointee.epfd
         case .kqueue(let backend): backend.present.pointee.kq
-        case .poll, .select: nil
+        case .devpoll, .poll, .select: nil
         case .plugin, .custom: (try? fileno()) ?? nil
         }
     }
@@ -193,6 +202,7 @@ enum Backend {
         switch self {
         case .epoll(let backend): backend.pointee.closeAfterFork()
         case .kqueue(let backend): backend.present.pointee.closeAfterFork()
+        case .devpoll(let backend): backend.present.pointee.closeAfterFork()
         case .plugin(let backend): backend.pointee.closeAfterFork()
         case .poll, .select, .custom: break
         }
@@ -201,7 +211,7 @@ enum Backend {
     /// Whether its calls may run functions of the program or of a plug-in.
     var isForeign: Bool {
         switch self {
-        case .epoll, .kqueue, .poll, .select: false
+        case .epoll, .kqueue, .devpoll, .poll, .select: false
         case .plugin, .custom: true
         }
     }
@@ -214,6 +224,9 @@ enum Backend {
             backend.pointee.close()
             backend.destroy()
         case .kqueue(let backend):
+            backend.present.pointee.close()
+            backend.destroy()
+        case .devpoll(let backend):
             backend.present.pointee.close()
             backend.destroy()
         case .poll(let backend):
@@ -230,11 +243,21 @@ enum Backend {
     }
 }
 
+// Where the system lacks a facility, no such backend is ever made, and its code is dropped.
+
 extension UnsafeMutablePointer<KqueueBackend> {
-    /// The backend: where the system has no kqueue none is ever made, and its code is dropped.
     var present: UnsafeMutablePointer<KqueueBackend> {
         @inline(__always) get {
             if platform_has_kqueue() == 0 { platform_unreachable() }
+            return self
+        }
+    }
+}
+
+extension UnsafeMutablePointer<DevpollBackend> {
+    var present: UnsafeMutablePointer<DevpollBackend> {
+        @inline(__always) get {
+            if platform_has_devpoll() == 0 { platform_unreachable() }
             return self
         }
     }

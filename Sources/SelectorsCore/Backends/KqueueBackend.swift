@@ -6,8 +6,8 @@ import Synchronization
 /// It has run over an emulation only. The decisions, with a source where one was read:
 /// - Reading and writing are two filters with a report each, which are merged: the engine gets one
 ///   report for a descriptor (kevent(2): an event is identified by `ident` and `filter`).
-/// - A full array may cut off the second filter. If the array was full, poll(2) completes each
-///   level-triggered report; the other filter of an edge comes next time.
+/// - A full array may cut off the second filter: poll(2) then completes each report. Merged reports
+///   leave room, for which the kqueue is asked again.
 /// - `EV_EOF` does not distinguish an end from a reset or an error. poll(2) gives the cause, also if a
 ///   read is ready with no bytes.
 /// - Regular files are ready only before their end, directories and devices differ between systems,
@@ -125,18 +125,24 @@ struct KqueueBackend: ~Copyable, Facility {
         let room = min(max, KqueueBackend.most)
         let memory = try takeMemory(Int(room))
         defer { putBack(memory) }
-        let reports = memory + KqueueBackend.header
-        let count = withUnsafePointer(to: &time) {
-            platform_kevent_wait(kq, reports, room, isForever ? nil : $0)
-        }
-        let result =
-            count <= 0
-            ? count
-            : merge(
-                reports.assumingMemoryBound(to: platform_filter_report.self), count,
-                isFull: count == room, into: events)
-        // Somebody has closed the kqueue, and the number names another file.
-        return try check(result == -EINVAL && !isOurs(kq) ? -EBADF : result)
+        let reports = (memory + KqueueBackend.header)
+            .assumingMemoryBound(to: platform_filter_report.self)
+        var (found, before, isFull) = (Int32(0), Int32(0), false)
+        repeat {
+            before = found
+            let result = withUnsafePointer(to: &time) {
+                platform_kevent_wait(
+                    kq, reports + Int(found), room - found, isForever && found == 0 ? nil : $0)
+            }
+            // Somebody has closed the kqueue, and the number names another file.
+            let count = found > 0 && result < 0 ? 0 : result
+            try check(count == -EINVAL && !isOurs(kq) ? -EBADF : count)
+            isFull = count == room - found
+            found = merge(reports, found + count, room)
+            time = Timeout.timespec(0)
+        } while isFull && found < room && found > before
+        complete(reports, found, isFull: isFull, into: events)
+        return found
     }
 
     private static let header = 16
@@ -163,12 +169,11 @@ struct KqueueBackend: ~Copyable, Facility {
 
     /// Makes one report for each descriptor: a table, behind the events, finds its first.
     private func merge(
-        _ reports: UnsafeMutablePointer<platform_filter_report>, _ count: Int32, isFull: Bool,
-        into events: UnsafeMutablePointer<BackendEvent>
+        _ reports: UnsafeMutablePointer<platform_filter_report>, _ count: Int32, _ room: Int32
     ) -> Int32 {
         var size = 2
         while size < 2 * Int(count) { size *= 2 }
-        let table = (UnsafeMutableRawPointer(reports) + Int(count) * platform_kevent_size())
+        let table = (UnsafeMutableRawPointer(reports) + Int(room) * platform_kevent_size())
             .assumingMemoryBound(to: UInt16.self)
         table.update(repeating: 0, count: size)
         var found = 0
@@ -190,18 +195,25 @@ struct KqueueBackend: ~Copyable, Facility {
                 table[place] = UInt16(found)
             }
         }
-        for i in 0..<found {
-            var mask = reports[i].mask
+        return Int32(found)
+    }
+
+    /// Stores the reports, with what their filters did not tell.
+    private func complete(
+        _ reports: UnsafeMutablePointer<platform_filter_report>, _ count: Int32, isFull: Bool,
+        into events: UnsafeMutablePointer<BackendEvent>
+    ) {
+        for i in 0..<Int(count) {
             let report = reports[i]
-            if report.closer != 0 || isFull && report.edge == 0 {
+            var mask = report.mask
+            if report.closer != 0 || isFull {
                 let isWatched =
                     isFull && mask & PollMask.read == 0
                     && platform_kevent_is_watched(kq, report.fd, report.token) != 0
                 mask |= lookCloser(report.fd, isReadCutOff: isWatched)
             }
-            events[i] = BackendEvent(mask: mask, token: reports[i].token)
+            events[i] = BackendEvent(mask: mask, token: report.token)
         }
-        return Int32(found)
     }
 
     /// What poll(2) says of a descriptor; the peer's end only where reading is watched, but was not

@@ -3,7 +3,7 @@ import CSelectors
 
 /// How the registry makes a backend.
 enum BackendMaker {
-    case epoll, kqueue, poll, select
+    case epoll, kqueue, devpoll, poll, select
     /// With the functions of a plug-in's table, which is never freed.
     case plugin(UnsafePointer<sel_backend_ops>)
     /// With the closure of a Swift program; the object is never released.
@@ -15,6 +15,7 @@ enum BackendMaker {
         switch self {
         case .epoll: try EpollBackend.make()
         case .kqueue: try KqueueBackend.make()
+        case .devpoll: try DevpollBackend.make()
         case .poll: try PollBackend.make()
         case .select: try SelectBackend.make()
         case .plugin(let ops): try PluginBackend.make(ops)
@@ -29,6 +30,7 @@ enum BackendMaker {
         switch self {
         case .epoll: ("epoll_create1", "epoll_wait")
         case .kqueue: ("kqueue", "kevent")
+        case .devpoll: ("open /dev/poll", "DP_POLL")
         case .poll: ("", "poll")
         case .select: ("", "pselect, select")
         case .plugin, .custom, .none: ("", "")

@@ -18,11 +18,10 @@ extension BackendRegistry {
                 try insertBuiltIn(
                     "kqueue", rank: 300, unavailableBecause: "this system has no kqueue")
             }
-            try insertBuiltIn(
-                "devpoll", rank: 250, unavailableBecause: "this system has no /dev/poll")
-            try insertBuiltIn(
-                "poll", rank: 200,
-                capabilities: PollMask.toAsk(PollMask.readHangup) != 0 ? .readHangup : [], .poll)
+            let ofPoll: BackendCapabilities =
+                PollMask.toAsk(PollMask.readHangup) != 0 ? .readHangup : []
+            try insertBuiltIn("devpoll", rank: 250, capabilities: ofPoll, .devpoll)
+            try insertBuiltIn("poll", rank: 200, capabilities: ofPoll, .poll)
             try insertBuiltIn("select", rank: 100, .select)
             return true
         } catch {

@@ -33,6 +33,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "emulation.h"
+
 enum { FILTERS = 2, NUMBERS = 1 << 16 };
 
 struct knote {
@@ -53,20 +55,19 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct queue *queues[NUMBERS];
 static int limit; /* one more than the highest number that was a kqueue's */
 
-/* No signal comes while the lock is held: its handler may close or fork. */
-static sigset_t enter(void) {
+sigset_t enter(void) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
     pthread_mutex_lock(&mutex);
     return before;
 }
-static void leave(sigset_t before) {
+void leave(sigset_t before) {
     pthread_mutex_unlock(&mutex);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-static int has_trait(const char *word) {
+int has_trait(const char *word) {
     const char *traits = getenv("EMULATION");
     return traits != NULL && strstr(traits, word) != NULL;
 }
@@ -248,7 +249,7 @@ static int set(struct queue *queue, int f, int fd, int operation) {
     return epoll_ctl(queue->filter[f], operation, fd, &event) == 0 ? 0 : errno;
 }
 
-static int is_perf_ring(int fd) {
+int is_perf_ring(int fd) {
     char path[32], name[64] = "";
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     return readlink(path, name, sizeof name - 1) > 0 && strstr(name, "perf_event") != NULL;

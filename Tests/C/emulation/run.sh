@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the conformance program over the emulated facilities, with what differs between systems in both positions.
 #
-#     sh run.sh FOLDER        with the programs conformance and stress in FOLDER
+#     sh run.sh FOLDER        with the programs conformance, stress and model in FOLDER
 folder=$1
 status=0
 
@@ -22,5 +22,10 @@ attempt() {
 for traits in "" "open-in-child" "epipe eintr"; do
     attempt "$traits" "$folder/conformance" kqueue
     attempt "$traits" "$folder/stress" --seconds 2 kqueue
+done
+for traits in "" "by-number"; do
+    attempt "$traits" "$folder/conformance" devpoll
+    attempt "$traits" "$folder/stress" --seconds 2 devpoll
+    attempt "$traits" "$folder/model" --seed 1 --operations 100000 devpoll
 done
 exit $status

@@ -32,6 +32,7 @@ enum function {
     EVENTFD,
     PIPE2,
     DUP3,
+    OPEN,
     FCNTL_DUPFD,
     FCNTL_GETFL,
     FSTAT,

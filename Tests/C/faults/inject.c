@@ -57,6 +57,7 @@ static struct {
     __typeof__(&eventfd) eventfd;
     __typeof__(&pipe2) pipe2;
     __typeof__(&dup3) dup3;
+    __typeof__(&open) open;
     __typeof__(&fcntl) fcntl;
     __typeof__(&fstat) fstat;
     __typeof__(&fstatfs) fstatfs;
@@ -126,6 +127,7 @@ static void find_all(void) {
     FIND(eventfd);
     FIND(pipe2);
     FIND(dup3);
+    FIND(open);
     FIND(fcntl);
     FIND(fstat);
     FIND(fstatfs);
@@ -360,6 +362,14 @@ int pipe2(int ends[2], int flags) {
 
 int dup3(int old, int new, int flags) {
     return FAILS(DUP3) ? -1 : next.dup3(old, new, flags);
+}
+
+int open(const char *path, int flags, ...) {
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t mode = flags & O_CREAT ? va_arg(arguments, mode_t) : 0;
+    va_end(arguments);
+    return FAILS(OPEN) ? -1 : next.open(path, flags, mode);
 }
 
 /* The argument after the operation is an int or a pointer: either is passed on in full. */

@@ -15,10 +15,12 @@ struct model model;
 void model_begin(const sel_backend_info *backend, bool is_nested) {
     model = (struct model){
         .capabilities = backend->capabilities,
-        .watches_files = backend->capabilities & SEL_CAN_CONCURRENT,
+        .watches_both = strcmp(backend->name, "kqueue") == 0,
+        .may_lose_numbers = strcmp(backend->name, "devpoll") == 0,
         .is_select = strcmp(backend->name, "select") == 0,
         .is_nested = is_nested,
     };
+    model.watches_files = backend->capabilities & SEL_CAN_CONCURRENT && !model.watches_both;
     model.holds_files = backend->origin != NULL && !model.watches_files;
 }
 
@@ -41,8 +43,12 @@ static unsigned number_bits(int number) {
 /* What the kernel would attach a registration to if it were added now. */
 static struct watch watch_of(int number, uint32_t events) {
     const struct file *file = world_file(number);
-    if (!model.watches_files || file == NULL || file->kind == REGULAR ||
-        file->kind == NULL_DEVICE || (file->kind == SELECTOR && events & SEL_EXCLUSIVE))
+    bool is_refused = file == NULL || file->kind == REGULAR || file->kind == NULL_DEVICE;
+    if (model.watches_files)
+        is_refused |= file != NULL && file->kind == SELECTOR && events & SEL_EXCLUSIVE;
+    else
+        is_refused |= !model.watches_both || events & SEL_PRIORITY;
+    if (is_refused)
         return (struct watch){.number = true};
     return (struct watch){.files = BIT(world.file[number])};
 }
@@ -196,6 +202,12 @@ void model_renamed(int number, int ended) {
     if (model.holds_files && registration->installed != 0)
         registration->watch =
             (struct watch){.files = ~UINT64_C(0), .number = true, .nothing = true};
+    if (model.may_lose_numbers && registration->watch.number)
+        registration->watch.nothing = true;
+    if (model.watches_both && registration->watch.files != 0) {
+        registration->watch.files = 0;
+        registration->watch.nothing = true;
+    }
     if (ended == NONE)
         return;
     model.left[ended] = (struct left){0};
@@ -246,7 +258,8 @@ void model_observe(void) {
 
 /* A wait that finds nothing ready has the backend watch what was left to poll(2), if it can. */
 static void suspect_adoption(void) {
-    for (int i = 0; i < NUMBERS && model.watches_files; i++) {
+    bool adopts = model.watches_files || model.watches_both;
+    for (int i = 0; i < NUMBERS && adopts; i++) {
         const struct registration *registration = model_find(i);
         if (registration != NULL && !registration->disarmed && registration->watch.number)
             suspect(i);
@@ -292,6 +305,18 @@ static bool agrees(unsigned bits, uint32_t interest, const sel_event *event) {
            event->detail == detail;
 }
 
+/* Each filter of a kqueue has edges of its own: an event tells all that is new, and may tell no more. */
+static bool agrees_in_part(unsigned bits, const struct registration *registration,
+                           const sel_event *event) {
+    uint32_t events, detail, new_events = 0, new_detail;
+    if (!model.watches_both || !(registration->events & SEL_EDGE) ||
+        !means(bits, registration->events, &events, &detail))
+        return false;
+    means(bits & registration->owed, registration->events, &new_events, &new_detail);
+    return event->events != 0 && (event->events & ~events) == 0 && (event->detail & ~detail) == 0 &&
+           (new_events & ~event->events) == 0;
+}
+
 bool model_allows(int number, const sel_event *event) {
     const struct registration *registration = model_find(number);
     if (registration == NULL || registration->disarmed)
@@ -300,7 +325,8 @@ bool model_allows(int number, const sel_event *event) {
         return true;
     for (int i = 0; i < FILES; i++)
         if (registration->watch.files & BIT(i) &&
-            agrees(world_bits(&world.files[i]), registration->events, event))
+            (agrees(world_bits(&world.files[i]), registration->events, event) ||
+             agrees_in_part(world_bits(&world.files[i]), registration, event)))
             return true;
     return false;
 }

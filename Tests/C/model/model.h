@@ -19,7 +19,8 @@ enum { ROOMY = NUMBERS * FILES };
 /*
  * What a registration may be attached to. Where the kernel watches numbers, to its number. Where it
  * watches files (epoll), to the file that had the number when it was last told about it, or to the
- * number if that had none or one that epoll does not take; and if the library may have built its
+ * number if that had none or one that epoll does not take; likewise with kqueue, where the number's end
+ * ends it; and if the library may have built its
  * kernel set anew, nobody knows, to any of several. A plug-in may do either, so that a registration
  * whose number was given away may be attached to anything or nothing, until the kernel is told again.
  */
@@ -48,11 +49,13 @@ struct registration {
 extern struct model {
     struct registration registrations[NUMBERS];
     uint32_t capabilities;
-    bool watches_files; /* it is epoll */
-    bool holds_files;   /* it may be neither: what has lost its number may be watched, and held */
-    bool is_select;     /* which cannot see everything */
-    bool is_nested;     /* somebody has its descriptor, so that each change is told at once */
-    bool is_inherited;  /* the kernel set is still that of the parent */
+    bool watches_files;    /* it is epoll */
+    bool watches_both;     /* it is kqueue: a file, as long as it has the number */
+    bool may_lose_numbers; /* it is /dev/poll: what has lost its file may not be watched any more */
+    bool holds_files;  /* it may be neither: what has lost its number may be watched, and held */
+    bool is_select;    /* which cannot see everything */
+    bool is_nested;    /* somebody has its descriptor, so that each change is told at once */
+    bool is_inherited; /* the kernel set is still that of the parent */
     struct left {
         unsigned may, must;
     } left[FILES];       /* bits that the kernel may watch, and must, for nobody any more */
