@@ -78,9 +78,19 @@ PLATFORM_INLINE char *platform_strndup(const char *text, size_t length) {
     return copy;
 }
 
+/*
+ * A sanitizer's function, which is NULL in a program without it. On macOS it always is: there the linker
+ * refuses a name that nothing defines.
+ */
+#ifdef __APPLE__
+#define PLATFORM_SANITIZER(name, ...) static void (*const name)(__VA_ARGS__) = NULL
+#else
+#define PLATFORM_SANITIZER(name, ...) extern void name(__VA_ARGS__) __attribute__((weak))
+#endif
+
 /* LeakSanitizer, in a program that has it, looks for pointers in memory of mmap(2) only if told. */
-extern void __lsan_register_root_region(const void *, size_t) __attribute__((weak));
-extern void __lsan_unregister_root_region(const void *, size_t) __attribute__((weak));
+PLATFORM_SANITIZER(__lsan_register_root_region, const void *, size_t);
+PLATFORM_SANITIZER(__lsan_unregister_root_region, const void *, size_t);
 
 /*
  * ThreadSanitizer, in a program that has it, does not see how this library orders threads: it is told that
@@ -88,8 +98,8 @@ extern void __lsan_unregister_root_region(const void *, size_t) __attribute__((w
  * built with it, and needs to be seen as it is.
  */
 #ifndef PLATFORM_SANITIZED
-extern void __tsan_acquire(void *) __attribute__((weak));
-extern void __tsan_release(void *) __attribute__((weak));
+PLATFORM_SANITIZER(__tsan_acquire, void *);
+PLATFORM_SANITIZER(__tsan_release, void *);
 #define PLATFORM_HAS_TSAN (__tsan_acquire != NULL)
 #else
 #define __tsan_acquire(address) ((void)(address))
@@ -119,7 +129,7 @@ static inline uintptr_t platform_tell_valgrind(uintptr_t request, void *address)
 }
 
 /* MemorySanitizer, in a program that has it, does not see what this library writes. */
-extern void __msan_unpoison(const volatile void *, size_t) __attribute__((weak));
+PLATFORM_SANITIZER(__msan_unpoison, const volatile void *, size_t);
 static inline void platform_tell_written(const void *memory, size_t size) {
     if (__builtin_expect(__msan_unpoison != NULL, 0))
         __msan_unpoison(memory, size);
@@ -227,6 +237,23 @@ PLATFORM_INLINE int64_t platform_now(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+/*
+ * Swift defines the first two functions. A constructor and a destructor in C call them, since the compiler
+ * knows their sections in each object format. 101 comes before a program's own; Mach-O ignores it.
+ * Swift emits only the C functions that it refers to: the last one refers to both.
+ */
+void platform_loaded(void);
+void platform_unloaded(void);
+static __attribute__((constructor(101))) void platform_construct(void) {
+    platform_loaded();
+}
+static __attribute__((destructor(101))) void platform_destruct(void) {
+    platform_unloaded();
+}
+PLATFORM_INLINE void platform_emit_constructor(void) {
+    (void)platform_construct, (void)platform_destruct;
 }
 
 /* Threads. */

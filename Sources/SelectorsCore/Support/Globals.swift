@@ -51,11 +51,14 @@ struct Globals: ~Copyable {
 ///
 /// So its fork handlers are registered first, and run last before a fork: once they hold the
 /// library's locks, no handler of the program takes another lock.
-@section(".init_array.00101") @used
-private let load: @convention(c) () -> Void = { Globals.make() }
+@used @c(platform_loaded)
+private func loaded() {
+    platform_emit_constructor()
+    Globals.make()
+}
 
 /// Runs when the library is unloaded, as part of a module, and when the process exits.
 ///
 /// A thread that ends later must not call a destructor that may be unmapped.
-@section(".fini_array.00101") @used
-private let unload: @convention(c) () -> Void = { LastError.deleteKeys() }
+@used @c(platform_unloaded)
+private func unloaded() { LastError.deleteKeys() }
