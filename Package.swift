@@ -11,8 +11,17 @@ let embedded: [SwiftSetting] = [
 ]
 let codeless: [SwiftSetting] = [.unsafeFlags(["-Xfrontend", "-emit-empty-object-file"])]
 
+// A Mac's file system does not distinguish `selectors` from `Selectors`.
+#if os(Linux)
+    let cProduct = "selectors"
+#else
+    let cProduct = "SelectorsC"
+#endif
+
 let package = Package(
     name: "swift-selectors",
+    // Synchronization.Atomic.
+    platforms: [.macOS(.v15)],
     products: [
         // For Swift programs: `import Selectors`.
         .library(name: "Selectors", targets: ["Selectors"]),
@@ -21,7 +30,7 @@ let package = Package(
         // For Swift programs with async/await: `import SelectorsAsync`.
         .library(name: "SelectorsAsync", targets: ["SelectorsAsync"]),
         // For C programs: libselectors.so and include/selectors.h.
-        .library(name: "selectors", type: .dynamic, targets: ["SelectorsC"]),
+        .library(name: cProduct, type: .dynamic, targets: ["SelectorsC"]),
     ],
     targets: [
         .systemLibrary(name: "CSelectors", path: "include"),
