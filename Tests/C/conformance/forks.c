@@ -490,6 +490,7 @@ static void *call_and_be_forked(void *argument) {
     (void)argument;
     for (int i = 0; i < 2; i++) {
         sel_register(shared, fd, SEL_READ, NULL);
+        sel_modify(shared, fd, SEL_READ | SEL_PRIORITY, NULL);
         sel_select(shared, &event, 1, 0);
         sel_unregister(shared, fd, NULL);
     }
