@@ -8,27 +8,21 @@ import Synchronization
 ///   report for a descriptor (kevent(2): an event is identified by `ident` and `filter`).
 /// - A full array may cut off the second filter: poll(2) then completes each report. Merged reports
 ///   leave room, for which the kqueue is asked again.
-/// - `EV_EOF` does not distinguish an end from a reset or an error. poll(2) gives the cause, also if a
-///   read is ready with no bytes.
-/// - Regular files are ready only before their end, directories and devices differ between systems,
-///   and macOS refuses ttys. All are refused with `EPERM`, and the engine polls them (libev, too,
-///   advises kqueue for sockets only).
-/// - Urgent data have a filter (`EVFILT_EXCEPT`) on macOS and OpenBSD only: the engine polls for them on
-///   every system.
-/// - `EV_ADD` may fail with `EPIPE` for a pipe without a reader on old systems: the engine polls it.
-/// - `EV_ADD` is not relied on to change `EV_CLEAR` of an existing filter: a change deletes and adds.
-/// - `EINTR` comes after the changes were made, and is no error of a change.
-/// - Filters vanish when the descriptor is closed. Nothing is left behind under another number, so a
-///   failure to delete does not matter.
-/// - A kqueue is not inherited by fork(2); its number is closed in the child (OpenBSD's regression test
-///   kqueue-fork) or useless there. A new one is made; at once, under the same number, if the number was
-///   given out.
-/// - `EVFILT_USER` is not needed: the engine's pipe wakes all backends alike.
+/// - `EV_EOF`, or a read of no bytes, has a cause that poll(2) tells.
+/// - Regular files are ready only before their end, directories and devices differ between systems, macOS
+///   refuses ttys: `EPERM` leaves them to the engine's poll (libev advises kqueue for sockets only).
+/// - Urgent data have a filter on macOS and OpenBSD only: the engine polls for them on every system.
+/// - `EV_ADD` may fail with `EPIPE` for a pipe without a reader on old systems: the engine polls it. It
+///   is not relied on to change `EV_CLEAR` of an existing filter: a change deletes and adds. `EINTR`
+///   comes after the changes were made, and is no error of a change.
+/// - Filters vanish when the descriptor is closed, so a failure to delete does not matter.
+/// - A kqueue is not inherited by fork(2): its number is closed in the child (OpenBSD's regression test
+///   kqueue-fork) or useless. If it was given out, a new one gets it at once. The engine's pipe wakes all
+///   backends alike, without `EVFILT_USER`.
 struct KqueueBackend: ~Copyable, Facility {
     private(set) var kq: Int32
     /// The number that the parent's kqueue had here, until there is one of the child's; -1: none.
     private var former: Int32 = -1
-    /// What a kqueue looks like.
     private let identity: platform_identity
     private var isGivenOut = false
     /// Memory for the reports of one wait, while none uses it: its first bytes tell for how many.
@@ -74,8 +68,7 @@ struct KqueueBackend: ~Copyable, Facility {
     private func insert(
         _ filter: Int, _ fd: Int32, _ mask: UInt32, _ token: UInt64
     ) throws(SystemError) {
-        let isEdge = mask & PollMask.edge != 0
-        let how = isEdge ? PLATFORM_KEVENT_ADD_EDGE : PLATFORM_KEVENT_ADD
+        let how = mask & PollMask.edge != 0 ? PLATFORM_KEVENT_ADD_EDGE : PLATFORM_KEVENT_ADD
         try check(platform_kevent_change(kq, fd, Int32(filter), Int32(how), token))
     }
 
@@ -121,26 +114,24 @@ struct KqueueBackend: ~Copyable, Facility {
             if try check(ready) == 0 { return 0 }
             time = Timeout.timespec(0)
         }
-        let isForever = timeout < 0 && signals == nil
+        var isForever = timeout < 0 && signals == nil
         let room = min(max, KqueueBackend.most)
         let memory = try takeMemory(Int(room))
         defer { putBack(memory) }
         let reports = (memory + KqueueBackend.header)
             .assumingMemoryBound(to: platform_filter_report.self)
-        var (found, before, isFull) = (Int32(0), Int32(0), false)
+        var (found, isFull, hasNews) = (Int32(0), false, false)
         repeat {
-            before = found
-            let result = withUnsafePointer(to: &time) {
-                platform_kevent_wait(
-                    kq, reports + Int(found), room - found, isForever && found == 0 ? nil : $0)
+            var count = withUnsafePointer(to: &time) {
+                platform_kevent_wait(kq, reports + Int(found), room - found, isForever ? nil : $0)
             }
+            if count < 0 && found > 0 { count = 0 }
             // Somebody has closed the kqueue, and the number names another file.
-            let count = found > 0 && result < 0 ? 0 : result
             try check(count == -EINVAL && !isOurs(kq) ? -EBADF : count)
             isFull = count == room - found
-            found = merge(reports, found + count, room)
-            time = Timeout.timespec(0)
-        } while isFull && found < room && found > before
+            hasNews = merge(reports, &found, found + count, room)
+            (time, isForever) = (Timeout.timespec(0), false)
+        } while isFull && found < room && hasNews
         complete(reports, found, isFull: isFull, into: events)
         return found
     }
@@ -167,16 +158,19 @@ struct KqueueBackend: ~Copyable, Facility {
         if let other = spare.exchange(memory, ordering: .acquiringAndReleasing) { free(other) }
     }
 
-    /// Makes one report for each descriptor: a table, behind the events, finds its first.
+    /// Makes one report for each descriptor; a table, behind the events, finds its first.
+    ///
+    /// Returns whether any behind the first `merged` tells anything new.
     private func merge(
-        _ reports: UnsafeMutablePointer<platform_filter_report>, _ count: Int32, _ room: Int32
-    ) -> Int32 {
+        _ reports: UnsafeMutablePointer<platform_filter_report>, _ merged: inout Int32,
+        _ count: Int32, _ room: Int32
+    ) -> Bool {
         var size = 2
         while size < 2 * Int(count) { size *= 2 }
         let table = (UnsafeMutableRawPointer(reports) + Int(room) * platform_kevent_size())
             .assumingMemoryBound(to: UInt16.self)
         table.update(repeating: 0, count: size)
-        var found = 0
+        var (found, hasNews) = (0, false)
         for i in 0..<Int(count) {
             let report = reports[i]
             var place = Int(report.fd) & (size - 1)
@@ -187,15 +181,19 @@ struct KqueueBackend: ~Copyable, Facility {
                 place = (place + 1) & (size - 1)
             }
             if table[place] != 0 {
-                reports[Int(table[place]) - 1].mask |= report.mask
-                reports[Int(table[place]) - 1].closer |= report.closer
+                let first = reports + Int(table[place]) - 1
+                hasNews = hasNews || report.mask & ~first.pointee.mask != 0
+                first.pointee.mask |= report.mask
+                first.pointee.closer |= report.closer
             } else {
+                hasNews = hasNews || found >= merged
                 reports[found] = report
                 found += 1
                 table[place] = UInt16(found)
             }
         }
-        return Int32(found)
+        merged = Int32(found)
+        return hasNews
     }
 
     /// Stores the reports, with what their filters did not tell.
@@ -216,8 +214,7 @@ struct KqueueBackend: ~Copyable, Facility {
         }
     }
 
-    /// What poll(2) says of a descriptor; the peer's end only where reading is watched, but was not
-    /// reported.
+    /// What poll(2) says of a descriptor; of the peer's end, if the report of reading was cut off.
     private func lookCloser(_ fd: Int32, isReadCutOff: Bool) -> UInt32 {
         var wanted = PollMask.read | PollMask.write
         if isReadCutOff { wanted |= PollMask.readHangup }
@@ -241,12 +238,8 @@ struct KqueueBackend: ~Copyable, Facility {
         if number >= 0 { (former, kq) = (number, -1) }
         guard isGivenOut, isOpen || platform_check_open(number) == -EBADF else { return }
         let fresh = platform_kqueue()
-        if fresh == number {
-            kq = fresh
-        } else if fresh >= 0 {
-            if platform_replace(fresh, number) >= 0 { kq = number }
-            _ = platform_close(fresh)
-        }
+        if fresh == number || fresh >= 0 && platform_replace(fresh, number) >= 0 { kq = number }
+        if fresh >= 0 && fresh != number { _ = platform_close(fresh) }
         if kq >= 0 { former = -1 }
     }
 

@@ -39,7 +39,8 @@ enum { FILTERS = 2, NUMBERS = 1 << 16 };
 
 struct knote {
     void *udata;
-    uint16_t flags; /* 0: none */
+    unsigned reported; /* when that was last */
+    uint16_t flags;    /* 0: none */
 };
 
 struct queue {
@@ -48,7 +49,7 @@ struct queue {
     int filter[FILTERS]; /* an epoll each */
     struct knote *knotes[FILTERS];
     int room;
-    unsigned turn;
+    unsigned reports;
 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -285,6 +286,7 @@ static int change(struct queue *queue, const struct kevent *wanted) {
         knote->flags = (uint16_t)(EV_ADD | (wanted->flags &
                                             (EV_CLEAR | EV_ONESHOT | EV_DISPATCH | EV_DISABLE)));
         knote->udata = wanted->udata;
+        knote->reported = queue->reports;
         int error = set(queue, f, fd, EPOLL_CTL_ADD);
         if (error != 0)
             knote->flags = 0;
@@ -309,27 +311,46 @@ static void describe(struct kevent *event, struct knote *knote, int f, int fd, u
     EV_SET(event, fd, -1 - f, flags, mask & EPOLLERR ? EIO : 0, count, knote->udata);
 }
 
-/* Takes what is ready now; the filters take turns in being first. With the lock held. */
+struct candidate {
+    unsigned reported;
+    int f, fd;
+    uint32_t mask;
+};
+
+static int compare(const void *one, const void *other) {
+    const struct candidate *a = one, *b = other;
+    return (a->reported > b->reported) - (a->reported < b->reported);
+}
+
+/* Takes what is ready now: as in a queue, what was reported longest ago comes first. With the lock held. */
 static int collect(struct queue *queue, struct kevent *events, int max) {
-    int count = 0;
-    queue->turn++;
-    for (unsigned i = 0; i < FILTERS && count < max; i++) {
-        int f = (int)((queue->turn + i) % FILTERS);
-        struct epoll_event ready[8192];
-        int room = max - count < 8192 ? max - count : 8192;
-        int found = epoll_wait(queue->filter[f], ready, room, 0);
-        for (int j = 0; j < found; j++) {
-            int fd = ready[j].data.fd;
-            struct knote *knote = &queue->knotes[f][fd];
-            if (knote->flags == 0 || knote->flags & EV_DISABLE)
-                continue;
-            describe(&events[count++], knote, f, fd, ready[j].events);
-            if (knote->flags & EV_ONESHOT) {
-                knote->flags = 0;
-                epoll_ctl(queue->filter[f], EPOLL_CTL_DEL, fd, NULL);
-            } else if (knote->flags & EV_DISPATCH) {
-                knote->flags |= EV_DISABLE;
-            }
+    enum { MOST = 1 << 14 };
+    static struct epoll_event ready[MOST];
+    static struct candidate candidates[FILTERS * MOST];
+    int count = 0, found = 0;
+    for (int f = 0; f < FILTERS; f++)
+        for (int i = epoll_wait(queue->filter[f], ready, MOST, 0) - 1; i >= 0; i--) {
+            int fd = ready[i].data.fd;
+            const struct knote *knote = &queue->knotes[f][fd];
+            if (knote->flags != 0 && !(knote->flags & EV_DISABLE))
+                candidates[found++] = (struct candidate){knote->reported, f, fd, ready[i].events};
+        }
+    qsort(candidates, (size_t)found, sizeof *candidates, compare);
+    for (int i = 0; i < found; i++) {
+        int f = candidates[i].f, fd = candidates[i].fd;
+        struct knote *knote = &queue->knotes[f][fd];
+        if (count == max) { /* it stays in the queue */
+            if (knote->flags & (EV_CLEAR | EV_ONESHOT | EV_DISPATCH))
+                set(queue, f, fd, EPOLL_CTL_MOD);
+            continue;
+        }
+        describe(&events[count++], knote, f, fd, candidates[i].mask);
+        knote->reported = ++queue->reports;
+        if (knote->flags & EV_ONESHOT) {
+            knote->flags = 0;
+            epoll_ctl(queue->filter[f], EPOLL_CTL_DEL, fd, NULL);
+        } else if (knote->flags & EV_DISPATCH) {
+            knote->flags |= EV_DISABLE;
         }
     }
     return count;

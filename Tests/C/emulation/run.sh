@@ -23,6 +23,10 @@ for traits in "" "open-in-child" "epipe eintr"; do
     attempt "$traits" "$folder/conformance" kqueue
     attempt "$traits" "$folder/stress" --seconds 2 kqueue
 done
+# Not with "epipe": of what the engine polls then, the model does not know that it leaves the kqueue.
+for traits in "" "open-in-child" "eintr"; do
+    attempt "$traits" "$folder/model" --seed 1 --operations 100000 kqueue
+done
 for traits in "" "by-number"; do
     attempt "$traits" "$folder/conformance" devpoll
     attempt "$traits" "$folder/stress" --seconds 2 devpoll

@@ -41,7 +41,9 @@ static void duplicate(int from, int to) {
     tidy(to);
     say_number("duplicate", from);
     say(" as %d (%s)", world.fd[to], world_name(to));
-    model_renamed(to, world_duplicate(from, to));
+    int ended = world_duplicate(from, to);
+    if (from != to)
+        model_renamed(to, ended);
 }
 
 bool do_make(void) {
