@@ -13,7 +13,7 @@ fuzz_targets := backend_list calls
 replays := $(addprefix $(BUILD)/replay_,$(fuzz_targets))
 
 .PHONY: check programs bench bench-async instructions pool faults model stress forks handover \
-    handover-memory handover-valgrind emulated emulated_library emulated-faults fuzz fuzz-library
+    handover-memory handover-valgrind emulated emulated_library emulated-swift emulated-faults fuzz fuzz-library
 
 all: $(addprefix $(BUILD)/,stress crowd $(c_tests)) $(replays)
 
@@ -150,6 +150,13 @@ emulated: emulated_library
 	@$(MAKE) -s SELECTORS_LIBDIR="$(emulated)" BUILD=build-emulated \
 	    LDFLAGS='-L$(emulated) -lemulation' build-emulated/conformance build-emulated/stress build-emulated/model
 	@sh $(tests)/emulation/run.sh build-emulated
+
+# The tests in Swift over these, without those of what Linux lists.
+emulated-swift: emulated_library
+	@cd .. && LD_LIBRARY_PATH="$(emulated)" $(SWIFT) test --scratch-path .build-emulated-swift \
+	    -Xcc -DSELECTORS_EMULATED -Xlinker -L"$(emulated)" -Xlinker --no-as-needed \
+	    -Xlinker -lemulation --skip CrossLanguage --skip RegistryTests --skip EnvironmentTests \
+	    --skip theSelectorsOfOtherSystems --skip aBackendPrintsWhyItCannotBeUsed
 
 # Whether these tests see faults of the kqueue backend: a build for each.
 emulated-faults:

@@ -95,4 +95,4 @@ extension SelectorExecutor {
 }
 
 let backends = SelectorRegistry.backends.filter { $0.isAvailable && $0.origin == nil }
-    .map(\.name).filter { ["epoll", "poll", "select"].contains($0) }
+    .map(\.name).filter { ["epoll", "kqueue", "devpoll", "poll", "select"].contains($0) }

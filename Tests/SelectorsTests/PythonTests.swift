@@ -380,6 +380,28 @@ import Testing
         #expect(throws: SelectorError.system(ENOTSUP)) { try SelectSelector<Void>().fileno() }
     }
 
+    private static func has(_ backend: String) -> Bool {
+        SelectorRegistry.backends.contains { $0.name == backend && $0.isAvailable }
+    }
+
+    @Test(.enabled(if: has("kqueue"), "this system has no kqueue"))
+    func aKqueueHasADescriptor() throws {
+        let selector = try KqueueSelector<Void>()
+        let fd = try selector.fileno()
+        #expect(fcntl(fd, F_GETFD) & FD_CLOEXEC != 0)
+        #expect(try selector.fileno() == fd)
+        try selector.wakeup()
+        var look = pollfd(fd: fd, events: Int16(POLLIN), revents: 0)
+        #expect(poll(&look, 1, 0) == 1)
+    }
+
+    @Test(.enabled(if: has("devpoll"), "this system has no /dev/poll"))
+    func aDevpollHasNone() throws {
+        let selector = try DevpollSelector<Void>()
+        #expect(selector.backend == "devpoll")
+        #expect(throws: SelectorError.system(ENOTSUP)) { try selector.fileno() }
+    }
+
     // MARK: withSelector
 
     @Test func withSelectorClosesOnReturn() throws {
