@@ -158,9 +158,9 @@ struct KqueueBackend: ~Copyable, Facility {
         if let other = spare.exchange(memory, ordering: .acquiringAndReleasing) { free(other) }
     }
 
-    /// Makes one report for each descriptor; a table, behind the events, finds its first.
+    /// Merges the reports of each descriptor, which a hash table behind the events finds.
     ///
-    /// Returns whether any behind the first `merged` tells anything new.
+    /// The first `merged` are merged already. Returns whether the others add anything to them.
     private func merge(
         _ reports: UnsafeMutablePointer<platform_filter_report>, _ merged: inout Int32,
         _ count: Int32, _ room: Int32
@@ -214,7 +214,7 @@ struct KqueueBackend: ~Copyable, Facility {
         }
     }
 
-    /// What poll(2) says of a descriptor; of the peer's end, if the report of reading was cut off.
+    /// Asks poll(2) about a descriptor, and about the peer's end if the read filter was cut off.
     private func lookCloser(_ fd: Int32, isReadCutOff: Bool) -> UInt32 {
         var wanted = PollMask.read | PollMask.write
         if isReadCutOff { wanted |= PollMask.readHangup }

@@ -223,9 +223,8 @@ static void endless_name_is_refused(void) {
 
 /* A built-in backend that this system lacks, or NULL. */
 static const char *of_another_system(void) {
-    sel_backend_info infos[64];
-    int count = sel_backends(infos, LENGTH(infos));
-    for (int i = 0; i < count; i++)
+    sel_backend_info infos[MOST_BACKENDS];
+    for (int i = 0, count = backends(infos); i < count; i++)
         if (infos[i].origin == NULL && infos[i].reason != NULL)
             return infos[i].name;
     return NULL;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Proves that the tests over the emulations see faults: puts one after the other into a copy of the kqueue
-# backend, and expects the conformance program to fail.
+# Puts faults into a copy of the kqueue backend, one at a time, and expects the conformance program to fail
+# over each.
 #
 #     sh faults.sh
 set -eu

@@ -305,7 +305,7 @@ static bool agrees(unsigned bits, uint32_t interest, const sel_event *event) {
            event->detail == detail;
 }
 
-/* Each filter of a kqueue has edges of its own: an event tells all that is new, and may tell no more. */
+/* Each filter of a kqueue has its own edges: an event has all that is new, and may lack the rest. */
 static bool agrees_in_part(unsigned bits, const struct registration *registration,
                            const sel_event *event) {
     uint32_t events, detail, new_events = 0, new_detail;

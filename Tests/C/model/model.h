@@ -19,10 +19,10 @@ enum { ROOMY = NUMBERS * FILES };
 /*
  * What a registration may be attached to. Where the kernel watches numbers, to its number. Where it
  * watches files (epoll), to the file that had the number when it was last told about it, or to the
- * number if that had none or one that epoll does not take; likewise with kqueue, where the number's end
- * ends it; and if the library may have built its
- * kernel set anew, nobody knows, to any of several. A plug-in may do either, so that a registration
- * whose number was given away may be attached to anything or nothing, until the kernel is told again.
+ * number if that had none or one that epoll does not take; with kqueue likewise, until the number is closed;
+ * and if the library may have built its kernel set anew, nobody knows, to any of several. A plug-in may
+ * do either, so that a registration whose number was given away may be attached to anything or nothing,
+ * until the kernel is told again.
  */
 struct watch {
     uint64_t files; /* a bit for each of them */
