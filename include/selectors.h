@@ -34,9 +34,10 @@
  * that needs the kernel gives it descriptors of its own, and the parent is not affected. That call may
  * fail with -EMFILE or -ENFILE. In the child, use a selector that watches another one by sel_fileno()
  * only after that one. If a signal handler or a plug-in forks in the middle of a call, the child's
- * calls on that selector may return -ECANCELED; it can be closed. In a handler that has interrupted
- * malloc(), which a call may be in, glibc's fork() itself hangs while other threads run; _Fork() does
- * not. A child of _Fork() or bare clone() can only close it, other calls return -ECANCELED. A child of
+ * calls on that selector may return -ECANCELED; it can be closed. Such a fork takes up to 0.1 s, and
+ * seconds if two threads do it at once, each in a call of another selector. In a handler that has
+ * interrupted malloc(), which a call may be in, glibc's fork() itself hangs while other threads run;
+ * _Fork() does not. No signal handler runs in a thread while it forks. A child of _Fork() or bare clone() can only close it, other calls return -ECANCELED. A child of
  * vfork() must not call anything here.
  *
  * Signals. A handler may call sel_wakeup(), and nothing else here. It must not leave a call by

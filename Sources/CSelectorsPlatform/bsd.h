@@ -17,6 +17,16 @@
 #include <sys/time.h>
 #include <time.h>
 
+#if defined(__FreeBSD__)
+#include <sys/types.h>
+#include <sys/umtx.h>
+#elif defined(__NetBSD__)
+#include <sys/futex.h>
+#include <sys/syscall.h>
+#elif defined(__OpenBSD__)
+#include <sys/futex.h>
+#endif
+
 #include "../../include/selectors_plugin.h"
 #include "call.h"
 
@@ -69,6 +79,66 @@ static inline const struct timespec *platform_cut(const struct timespec *time,
         return time;
     *copy = (struct timespec){PLATFORM_LONGEST_WAIT, 0};
     return copy;
+}
+
+/* Lets no signal handler run in the calling thread until what was blocked before is restored. */
+typedef sigset_t platform_signals;
+PLATFORM_FUNCTION platform_signals platform_block_signals(void) {
+    platform_signals all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    return before;
+}
+PLATFORM_FUNCTION void platform_restore_signals(platform_signals before) {
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+#ifdef __APPLE__
+/* <os/os_sync_wait_on_address.h>, of macOS 14.4, which not every SDK has. */
+extern int os_sync_wait_on_address(void *, uint64_t, size_t, uint32_t);
+extern int os_sync_wait_on_address_with_timeout(void *, uint64_t, size_t, uint32_t, uint32_t,
+                                                uint64_t);
+extern int os_sync_wake_by_address_any(void *, size_t, uint32_t);
+#endif
+
+/*
+ * Sleeps while the word is 0, at most so long (negative: no limit), or less: there is no moment between
+ * the look at the word and the sleep. os_sync_wait_on_address(3), _umtx_op(2), futex(2).
+ */
+PLATFORM_FUNCTION void platform_futex_wait(uint32_t *word, int64_t nanoseconds) {
+#ifdef __APPLE__
+    enum { OF_MACH_TIME = 32 };
+    (void)PLATFORM_CALL(nanoseconds < 0
+                            ? os_sync_wait_on_address(word, 0, sizeof *word, 0)
+                            : os_sync_wait_on_address_with_timeout(
+                                  word, 0, sizeof *word, 0, OF_MACH_TIME, (uint64_t)nanoseconds));
+#else
+    struct timespec time = {(time_t)(nanoseconds / 1000000000), nanoseconds % 1000000000}, copy;
+    const struct timespec *limit = nanoseconds < 0 ? NULL : platform_cut(&time, &copy);
+#if defined(__FreeBSD__)
+    (void)PLATFORM_CALL(_umtx_op(word, UMTX_OP_WAIT_UINT_PRIVATE, 0,
+                                 (void *)(limit == NULL ? 0 : sizeof *limit), (void *)limit));
+#elif defined(__NetBSD__)
+    (void)PLATFORM_CALL(
+        syscall(SYS___futex, word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0, limit, NULL, 0, 0));
+#else
+    (void)PLATFORM_CALL(futex(word, FUTEX_WAIT | FUTEX_PRIVATE_FLAG, 0, limit, NULL));
+#endif
+#endif
+}
+
+/* Ends that sleep. The word must have been changed before. */
+PLATFORM_FUNCTION void platform_futex_wake(uint32_t *word) {
+#if defined(__APPLE__)
+    (void)PLATFORM_CALL(os_sync_wake_by_address_any(word, sizeof *word, 0));
+#elif defined(__FreeBSD__)
+    (void)PLATFORM_CALL(_umtx_op(word, UMTX_OP_WAKE_PRIVATE, 1, NULL, NULL));
+#elif defined(__NetBSD__)
+    (void)PLATFORM_CALL(
+        syscall(SYS___futex, word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL, 0, 0));
+#else
+    (void)PLATFORM_CALL(futex(word, FUTEX_WAKE | FUTEX_PRIVATE_FLAG, 1, NULL, NULL));
+#endif
 }
 
 /* Those of macOS that take numbers from FD_SETSIZE on. */

@@ -63,6 +63,49 @@ PLATFORM_INLINE uintptr_t platform_thread(void) {
     return (uintptr_t)__builtin_thread_pointer();
 }
 
+/*
+ * Lets no signal handler run in the calling thread until what was blocked before is restored. It is the
+ * system call itself, whose set is that of the kernel: 64 signals, with the two that the C library keeps
+ * from pthread_sigmask(3).
+ */
+typedef uint64_t platform_signals;
+PLATFORM_FUNCTION platform_signals platform_block_signals(void) {
+    platform_signals all = ~UINT64_C(0), before = 0;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof all);
+    return before;
+}
+PLATFORM_FUNCTION void platform_restore_signals(platform_signals before) {
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
+}
+
+/*
+ * Sleeps while the word is 0, at most so long (negative: no limit), or less: there is no moment between
+ * the look at the word and the sleep (futex(2)). The call of 32 bits cuts to 68 years.
+ */
+PLATFORM_FUNCTION void platform_futex_wait(uint32_t *word, int64_t nanoseconds) {
+    enum { WAIT = 0, PRIVATE = 128 };
+#ifdef SYS_futex
+    enum { CALL = SYS_futex };
+    int64_t seconds = nanoseconds / 1000000000;
+    long time[] = {seconds < LONG_MAX ? (long)seconds : LONG_MAX, (long)(nanoseconds % 1000000000)};
+#else
+    enum { CALL = SYS_futex_time64 };
+    int64_t time[] = {nanoseconds / 1000000000, nanoseconds % 1000000000};
+#endif
+    (void)PLATFORM_CALL(syscall(CALL, word, WAIT | PRIVATE, 0, nanoseconds < 0 ? NULL : time));
+}
+
+/* Ends that sleep. The word must have been changed before. */
+PLATFORM_FUNCTION void platform_futex_wake(uint32_t *word) {
+    enum { WAKE = 1, PRIVATE = 128 };
+#ifdef SYS_futex
+    enum { CALL = SYS_futex };
+#else
+    enum { CALL = SYS_futex_time64 };
+#endif
+    (void)PLATFORM_CALL(syscall(CALL, word, WAKE | PRIVATE, 1));
+}
+
 /* Has a fork's child find zeros there; before Linux 4.14 it finds a copy. */
 PLATFORM_INLINE void platform_wipe_on_fork(void *memory, size_t size) {
 #ifdef MADV_WIPEONFORK

@@ -290,54 +290,8 @@ static inline void platform_mutex_destroy(platform_mutex *mutex) {
 static inline void platform_mutex_lock(platform_mutex *mutex) {
     pthread_mutex_lock(&mutex->mutex);
 }
-/* Whether it was free, and is the caller's now. */
-static inline int platform_mutex_try(platform_mutex *mutex) {
-    return pthread_mutex_trylock(&mutex->mutex) == 0;
-}
 static inline void platform_mutex_unlock(platform_mutex *mutex) {
     pthread_mutex_unlock(&mutex->mutex);
-}
-
-/* A condition of one thread, whose waits end by the monotonic clock. */
-typedef struct platform_condition {
-    pthread_cond_t condition;
-} platform_condition;
-
-static inline void platform_condition_init(platform_condition *condition) {
-#ifdef __APPLE__
-    pthread_cond_init(&condition->condition, NULL);
-#else
-    pthread_condattr_t attributes;
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&condition->condition, &attributes);
-    pthread_condattr_destroy(&attributes);
-#endif
-}
-static inline void platform_condition_destroy(platform_condition *condition) {
-    pthread_cond_destroy(&condition->condition);
-}
-static inline void platform_condition_signal(platform_condition *condition) {
-    pthread_cond_signal(&condition->condition);
-}
-/* Sleeps until it is signalled, or platform_now() is end (negative: no limit), or for no reason. */
-static inline void platform_condition_wait(platform_condition *condition, platform_mutex *mutex,
-                                           int64_t end) {
-    int state = platform_forbid_cancellation();
-    if (end < 0) {
-        pthread_cond_wait(&condition->condition, &mutex->mutex);
-    } else {
-#ifdef __APPLE__
-        int64_t left = end - platform_now();
-        struct timespec time = {left / 1000000000, left % 1000000000};
-        if (left > 0)
-            pthread_cond_timedwait_relative_np(&condition->condition, &mutex->mutex, &time);
-#else
-        struct timespec time = {(time_t)(end / 1000000000), end % 1000000000};
-        pthread_cond_timedwait(&condition->condition, &mutex->mutex, &time);
-#endif
-    }
-    platform_allow_cancellation(state);
 }
 
 /* Descriptors. */

@@ -18,6 +18,8 @@ enum Forks {
         /// The thread that forks, or 0; `depth` counts its forks that are under way.
         let forking = Atomic<UInt>(0)
         var depth = 0
+        /// The signals that were blocked in that thread before its fork, which blocks all.
+        var signals = platform_signals()
         /// Incremented in each child.
         var generation: UInt32 = 0
 
@@ -37,8 +39,19 @@ enum Forks {
         guard let globals = Globals.shared else { return }
         takeForkLock(globals)
         if globals.pointee.forks.depth > 1 { return }
-        while !tryLockAll(in: globals) { platform_nap() }
+        var attempt = 1
+        while !tryLockAll(in: globals, isLast: attempt >= attempts) {
+            // Another thread may hold one of the locks in a signal handler that forks as well.
+            giveForkLock(globals)
+            platform_nap()
+            takeForkLock(globals)
+            attempt += 1
+        }
     }
+
+    /// How often a fork tries to take all locks, which takes a second or more. Then it leaves those
+    /// that it cannot get: handlers of two threads may fork, each within a call that holds a lock.
+    private static let attempts = 500
 
     private static let resume: @convention(c) () -> Void = {
         guard let globals = Globals.shared else { return }
@@ -55,11 +68,13 @@ enum Forks {
         giveForkLock(globals)
     }
 
-    /// Lets one thread at a time fork.
+    /// Lets one thread at a time fork, and no signal handler run in it.
     ///
-    /// A signal handler may fork while its thread does; it uses the locks taken so far.
+    /// A fork handler of another library may fork while its thread does; it uses the locks taken so
+    /// far.
     private static func takeForkLock(_ globals: UnsafeMutablePointer<Globals>) {
         let me = platform_thread()
+        let signals = platform_block_signals()
         while globals.pointee.forks.forking.load(ordering: .relaxed) != me {
             let isTaken = globals.pointee.forks.forking.compareExchange(
                 expected: 0, desired: me, ordering: .acquiring
@@ -68,12 +83,15 @@ enum Forks {
             platform_nap()
         }
         globals.pointee.forks.depth += 1
+        if globals.pointee.forks.depth == 1 { globals.pointee.forks.signals = signals }
     }
 
     private static func giveForkLock(_ globals: UnsafeMutablePointer<Globals>) {
         globals.pointee.forks.depth -= 1
         if globals.pointee.forks.depth == 0 {
+            let signals = globals.pointee.forks.signals
             globals.pointee.forks.forking.store(0, ordering: .releasing)
+            platform_restore_signals(signals)
         }
     }
 
@@ -81,15 +99,21 @@ enum Forks {
     ///
     /// When a backend's function calls the library, a thread may hold one lock and wait for
     /// another, in any order.
-    private static func tryLockAll(in globals: UnsafeMutablePointer<Globals>) -> Bool {
-        guard globals.pointee.registry.gate.tryLockForFork() else { return false }
-        guard globals.pointee.forks.gate.tryLockForFork() else {
+    ///
+    /// - Parameter isLast: It leaves those that another thread holds for long: the child finds what
+    ///   they guard in the middle of a change, and refuses calls. That of the list is never left,
+    ///   since whoever holds it may free a selector.
+    private static func tryLockAll(
+        in globals: UnsafeMutablePointer<Globals>, isLast: Bool
+    ) -> Bool {
+        guard globals.pointee.registry.gate.tryLockForFork(orLeave: isLast) else { return false }
+        guard globals.pointee.forks.gate.tryLockForFork(orLeave: false) else {
             globals.pointee.registry.gate.unlockAfterFork()
             return false
         }
         var next = globals.pointee.forks.first
         while let core = next {
-            if !core.prepareFork() {
+            if !core.prepareFork(isLast: isLast) {
                 unlockAll(in: globals)
                 return false
             }

@@ -72,13 +72,12 @@ package struct Gate {
     /// One sleeping thread; the structure is on its stack.
     fileprivate struct Sleeper {
         var previous, next: UnsafeMutablePointer<Sleeper>?
-        var condition = platform_condition()
         let thread = platform_thread()
         /// The unit in which the word counts it.
         let counted: UInt64
         var queue = Queue.none
-        /// A thread that freed the lock has removed it from the lockers and woken it.
-        var isWoken = false
+        /// Not 0: a thread that freed the lock has removed it from the lockers and woken it.
+        var isWoken: UInt32 = 0
         /// The lock was handed over to it.
         var hasLock = false
         /// It was woken before, and another thread took the lock first.
@@ -133,6 +132,8 @@ package struct Gate {
     /// change to the whole structure.
     struct State: ~Copyable {
         fileprivate var mutex = platform_mutex()
+        /// The signals that were blocked in the mutex's holder before.
+        fileprivate var signals = platform_signals()
         fileprivate var lockers = Sleepers()
         fileprivate var evacuators = Sleepers()
         fileprivate var turns = Sleepers()
@@ -142,29 +143,26 @@ package struct Gate {
         fileprivate var promised: UnsafeMutablePointer<Sleeper>?
         /// No thread may sleep any more, except for the lock.
         fileprivate var isClosing = false
-        /// How the forking thread holds the gate.
-        fileprivate var hold = Hold.none
+        /// What the forking thread has taken.
+        fileprivate var hold = Hold.nothing
         /// Several threads may wait in the kernel at once.
         fileprivate let isShared: Bool
         /// The thread that holds the lock.
         ///
         /// It is 0 if there is none, and briefly after the lock is taken and before it is freed.
         fileprivate let owner = Atomic<UInt>(0)
-        /// The thread that holds the mutex, in the same way.
-        fileprivate let mutexOwner = Atomic<UInt>(0)
 
         init(isShared: Bool) {
             self.isShared = isShared
         }
     }
 
-    /// How the forking thread holds the gate.
+    /// What the forking thread has taken for the fork.
     fileprivate enum Hold {
-        case none
-        /// It took the lock and the mutex for the fork.
-        case taken
-        /// It held the lock or the mutex before, in the middle of a call.
-        case owned
+        case nothing
+        /// The mutex: the thread may have held the lock before, in the middle of a call.
+        case mutex
+        case lockAndMutex
     }
 
     private let state: UnsafeMutablePointer<State>
@@ -407,14 +405,20 @@ package struct Gate {
 
     // MARK: Slow path
 
+    /// Takes the mutex. No signal handler runs in this thread until it is given back, so that none can
+    /// fork in the middle of a queue.
+    @inline(never)
     private func lockMutex() {
+        let signals = platform_block_signals()
         platform_mutex_lock(&state.pointee.mutex)
-        state.pointee.mutexOwner.store(platform_thread(), ordering: .relaxed)
+        state.pointee.signals = signals
     }
 
+    @inline(never)
     private func unlockMutex() {
-        state.pointee.mutexOwner.store(0, ordering: .relaxed)
+        let signals = state.pointee.signals
         platform_mutex_unlock(&state.pointee.mutex)
+        platform_restore_signals(signals)
     }
 
     @inline(__always)
@@ -441,13 +445,11 @@ package struct Gate {
             platform_pause()
         }
         var me = Sleeper(counted: counted)
-        platform_condition_init(&me.condition)
         withUnsafeMutablePointer(to: &me) { me in
             lockMutex()
             takeOrSleep(me)
             unlockMutex()
         }
-        platform_condition_destroy(&me.condition)
     }
 
     /// How often a thread tries the lock before it sleeps.
@@ -474,7 +476,7 @@ package struct Gate {
             else { continue }
             if me.pointee.queue != .lockers {
                 me.pointee.queue = .lockers
-                me.pointee.isWoken = false
+                me.pointee.isWoken = 0
                 if me.pointee.isLate {
                     state.pointee.lockers.prepend(me)
                 } else {
@@ -488,13 +490,21 @@ package struct Gate {
         setOwner()
     }
 
-    /// With the mutex held: sleeps until it is woken or the deadline passes.
+    /// With the mutex held: gives it back, sleeps until it is woken or the deadline passes, and takes
+    /// the mutex again.
     private func park(_ me: UnsafeMutablePointer<Sleeper>, until end: Int64) {
-        while !me.pointee.isWoken && (end < 0 || platform_now() < end) {
-            state.pointee.mutexOwner.store(0, ordering: .relaxed)
-            platform_condition_wait(&me.pointee.condition, &state.pointee.mutex, end)
-            state.pointee.mutexOwner.store(platform_thread(), ordering: .relaxed)
+        while me.pointee.isWoken == 0 {
+            let rest = end < 0 ? -1 : end - platform_now()
+            if end >= 0 && rest <= 0 { return }
+            unlockMutex()
+            platform_futex_wait(&me.pointee.isWoken, rest)
+            lockMutex()
         }
+    }
+
+    private func wake(_ sleeper: UnsafeMutablePointer<Sleeper>) {
+        sleeper.pointee.isWoken = 1
+        platform_futex_wake(&sleeper.pointee.isWoken)
     }
 
     private func remove(_ me: UnsafeMutablePointer<Sleeper>) {
@@ -514,8 +524,7 @@ package struct Gate {
     private func sleep(in queue: Queue, until end: Int64, isFirst: Bool) -> Bool {
         assert(isOwned)
         var me = Sleeper(counted: Word.entered)
-        platform_condition_init(&me.condition)
-        let isInTime = withUnsafeMutablePointer(to: &me) { me in
+        return withUnsafeMutablePointer(to: &me) { me in
             lockMutex()
             me.pointee.queue = queue
             switch queue {
@@ -533,8 +542,6 @@ package struct Gate {
             unlockMutex()
             return isInTime
         }
-        platform_condition_destroy(&me.condition)
-        return isInTime
     }
 
     /// Releases the lock, and adds to the word a wait, a call that wants the lock, or nothing.
@@ -576,12 +583,11 @@ package struct Gate {
         } while !exchange(&old, new)
         guard let next else { return }
         next.pointee.queue = .none
-        next.pointee.isWoken = true
         if isHandedOver {
             next.pointee.hasLock = true
             state.pointee.owner.store(next.pointee.thread, ordering: .relaxed)
         }
-        platform_condition_signal(&next.pointee.condition)
+        wake(next)
     }
 
     /// With the lock and the mutex held, before a release: moves sleepers whose condition holds to
@@ -619,71 +625,58 @@ package struct Gate {
 
     // MARK: Forks
 
-    /// Before a fork: takes the lock, so that no other thread is in the middle of a change.
+    /// Before a fork: takes the lock, so that no other thread is in the middle of a change, and the
+    /// mutex, so that none is in the middle of a queue.
     ///
-    /// If a signal handler or a backend's function forks, this thread may hold the lock or the
-    /// mutex already, and keeps it. The owner is unknown for a few instructions after the lock or
-    /// the mutex was taken. If it stays unknown for long, this thread was interrupted there.
-    /// Nothing here sleeps in a queue, because this thread may be in one already.
+    /// If a signal handler or a backend's function forks, this thread may hold the lock already, and
+    /// keeps it. The owner is unknown for a few instructions after the lock was taken and before it
+    /// is freed: if it stays unknown for long, this thread was interrupted there. It never holds the
+    /// mutex, because no handler runs meanwhile. Nothing here sleeps in a queue, because this thread
+    /// may be in one already.
     ///
+    /// - Parameter mayLeave: It goes without a lock that another thread holds for long.
     /// - Returns: `false` if another thread holds the lock for long. It may be waiting for a lock
     ///   that the fork has taken.
-    func tryLockForFork() -> Bool {
-        assert(state.pointee.hold == .none)
-        var (attempts, doubts) = (Gate.attempts, Gate.doubts)
-        while true {
-            if isOwned || state.pointee.mutexOwner.load(ordering: .relaxed) == platform_thread() {
-                return end(with: .owned)
-            }
+    func tryLockForFork(orLeave mayLeave: Bool) -> Bool {
+        assert(state.pointee.hold == .nothing)
+        // In a child whose fork was not noticed, a thread of the parent may have left the mutex
+        // locked.
+        guard isLive else { return true }
+        var (attempts, doubtful) = (Gate.attempts, Int64(0))
+        while !isOwned {
             var old = word.pointee.load(ordering: .relaxed)
-            if old & Word.live == 0 { return end(with: .owned) }
-            if old & Word.locked == 0 && exchange(&old, old | Word.locked) { break }
-            if state.pointee.owner.load(ordering: .relaxed) == 0 || !canTakeMutex {
-                doubts -= 1
-                if doubts == 0 { return end(with: .owned) }
-            } else {
-                attempts -= 1
+            if old & Word.locked == 0 && exchange(&old, old | Word.locked) {
+                setOwner()
+                state.pointee.hold = .lockAndMutex
+                break
+            }
+            if state.pointee.owner.load(ordering: .relaxed) != 0 {
+                (attempts, doubtful) = (attempts - 1, 0)
+                if attempts == 0 && mayLeave { break }
                 if attempts == 0 { return false }
+            } else if doubtful == 0 {
+                doubtful = platform_now()
+            } else if platform_now() - doubtful > Gate.doubt {
+                break
             }
             platform_nap()
         }
-        while platform_mutex_try(&state.pointee.mutex) == 0 {
-            doubts -= 1
-            if doubts <= 0 || state.pointee.mutexOwner.load(ordering: .relaxed) == platform_thread()
-            {
-                // The holder of the mutex wakes the sleepers.
-                word.pointee.bitwiseAnd(~Word.locked, ordering: .releasing)
-                return end(with: .owned)
-            }
-            platform_nap()
-        }
-        setOwner()
-        return end(with: .taken)
+        lockMutex()
+        if state.pointee.hold == .nothing { state.pointee.hold = .mutex }
+        return true
     }
 
     /// How often a fork tries a lock that another thread holds before it releases all others.
     private static let attempts = 20
-    /// How often it tries while the owner is unknown.
-    private static let doubts = 2000
-
-    private func end(with hold: Hold) -> Bool {
-        state.pointee.hold = hold
-        return true
-    }
-
-    private var canTakeMutex: Bool {
-        guard platform_mutex_try(&state.pointee.mutex) != 0 else { return false }
-        platform_mutex_unlock(&state.pointee.mutex)
-        return true
-    }
+    /// For how long the owner of a lock stays unknown at most if that is another thread; nanoseconds.
+    private static let doubt: Int64 = 100_000_000
 
     /// Releases what ``tryLockForFork()`` took: in the parent, or before another attempt.
     func unlockAfterFork() {
         let hold = state.pointee.hold
-        state.pointee.hold = .none
-        guard hold == .taken else { return }
-        platform_mutex_unlock(&state.pointee.mutex)
-        unlock(attention: true)
+        state.pointee.hold = .nothing
+        if hold != .nothing { unlockMutex() }
+        if hold == .lockAndMutex { unlock(attention: true) }
     }
 
     /// In the child of a fork, where no other thread exists: resets the word and the queues.
@@ -691,8 +684,9 @@ package struct Gate {
     /// - Returns: Whether the lock was taken for the fork. If not, the fork interrupted a call of
     ///   this thread, which continues and frees the lock.
     func reopenAfterFork() -> Bool {
-        let isTaken = state.pointee.hold == .taken
-        state.pointee.hold = .none
+        let hold = state.pointee.hold
+        let isTaken = hold == .lockAndMutex
+        state.pointee.hold = .nothing
         var word = Word.live | Word.attention
         if isTaken {
             clearOwner()
@@ -700,7 +694,7 @@ package struct Gate {
             word = Word.live | Word.abandoned | (isOwned ? Word.locked : 0)
         }
         // A signal handler may have forked while this thread slept here: the thread continues.
-        if isTaken || state.pointee.mutexOwner.load(ordering: .relaxed) == platform_thread() {
+        if hold != .nothing {
             word += wakeThisThread(in: &state.pointee.lockers)
             word += wakeThisThread(in: &state.pointee.evacuators)
             word += wakeThisThread(in: &state.pointee.turns)
@@ -738,8 +732,7 @@ package struct Gate {
     private func wakeIfThisThread(_ sleeper: UnsafeMutablePointer<Sleeper>) -> UInt64 {
         guard sleeper.pointee.thread == platform_thread() else { return 0 }
         sleeper.pointee.queue = .none
-        sleeper.pointee.isWoken = true
-        platform_condition_signal(&sleeper.pointee.condition)
+        wake(sleeper)
         return sleeper.pointee.counted
     }
 }

@@ -279,10 +279,11 @@ package struct SelectorCore: @unchecked Sendable {
 
     /// Before a fork: takes both locks, so that no other thread is in the middle of a change.
     ///
+    /// - Parameter isLast: It leaves a lock that another thread holds for long.
     /// - Returns: Whether it has both; if not, it has neither.
-    func prepareFork() -> Bool {
-        guard faceGate.tryLockForFork() else { return false }
-        if gate.tryLockForFork() { return true }
+    func prepareFork(isLast: Bool) -> Bool {
+        guard faceGate.tryLockForFork(orLeave: isLast) else { return false }
+        if gate.tryLockForFork(orLeave: isLast) { return true }
         faceGate.unlockAfterFork()
         return false
     }

@@ -505,7 +505,7 @@ static void *call_and_be_forked(void *argument) {
 }
 
 static void prove_forks_in_calls(sel_selector *selector) {
-    enum { CALLERS = 4, FORKS = 60 };
+    enum { CALLERS = 4, FORKS = 100 };
     struct sigaction action = {.sa_handler = fork_one_at_a_time, .sa_flags = SA_RESTART};
     pthread_t threads[CALLERS];
     shared = selector;

@@ -42,8 +42,7 @@ enum function {
     WRITE,
     CLOSE,
     SETSPECIFIC,
-    COND_WAIT,
-    COND_TIMEDWAIT,
+    FUTEX_SLEEP,
     DLOPEN,
     /* These are called when the library is loaded, and never again. */
     KEY_CREATE,
@@ -51,7 +50,6 @@ enum function {
     /* These do not fail, but a signal handler must not call them. */
     FREE,
     MUTEX_LOCK,
-    MUTEX_TRYLOCK,
     FUNCTIONS
 };
 

@@ -27,9 +27,7 @@ static const char *const others[] = {
     "munmap", "secure_getenv", "dlsym", "dlerror", "clock_gettime", "nanosleep",
     "pthread_getspecific", "pthread_key_delete", "pthread_setcancelstate",
     /* Linux allocates nothing for these. */
-    "pthread_mutex_init", "pthread_mutex_destroy", "pthread_mutex_unlock", "pthread_cond_init",
-    "pthread_cond_destroy", "pthread_cond_signal", "pthread_condattr_init",
-    "pthread_condattr_destroy", "pthread_condattr_setclock"};
+    "pthread_mutex_init", "pthread_mutex_destroy", "pthread_mutex_unlock"};
 
 static bool is_known(const char *name) {
     for (int i = 0; i < LENGTH(others); i++)

@@ -12,6 +12,7 @@
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -67,20 +68,11 @@ static struct {
     __typeof__(&write) write;
     __typeof__(&close) close;
     __typeof__(&pthread_setspecific) pthread_setspecific;
-    __typeof__(&pthread_cond_wait) pthread_cond_wait;
-    __typeof__(&pthread_cond_timedwait) pthread_cond_timedwait;
     __typeof__(&pthread_mutex_lock) pthread_mutex_lock;
-    __typeof__(&pthread_mutex_trylock) pthread_mutex_trylock;
     __typeof__(&pthread_key_create) pthread_key_create;
     __typeof__(&dlopen) dlopen;
     __typeof__(&__register_atfork) __register_atfork;
 } next;
-
-/* For a function with several versions dlsym(3) would find the oldest. */
-static void *find_version(const char *name) {
-    void *found = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2");
-    return found != NULL ? found : dlsym(RTLD_NEXT, name);
-}
 
 static int find_library(struct dl_phdr_info *object, size_t size, void *inside) {
     (void)size;
@@ -137,10 +129,7 @@ static void find_all(void) {
     FIND(write);
     FIND(close);
     FIND(pthread_setspecific);
-    *(void **)&next.pthread_cond_wait = find_version("pthread_cond_wait");
-    *(void **)&next.pthread_cond_timedwait = find_version("pthread_cond_timedwait");
     FIND(pthread_mutex_lock);
-    FIND(pthread_mutex_trylock);
     FIND(pthread_key_create);
     FIND(dlopen);
     FIND(__register_atfork);
@@ -162,10 +151,8 @@ static bool is_async_signal_safe(enum function function) {
     case FREE:
     case MMAP:
     case SETSPECIFIC:
-    case COND_WAIT:
-    case COND_TIMEDWAIT:
+    case FUTEX_SLEEP:
     case MUTEX_LOCK:
-    case MUTEX_TRYLOCK:
     case DLOPEN: return false;
     default: return true;
     }
@@ -320,7 +307,7 @@ int select(int count, fd_set *readable, fd_set *writable, fd_set *urgent, struct
 }
 
 #ifdef SYS_select
-/* The library uses this only for select(2). */
+/* The library uses this for select(2), for sleeps, which may end early, and to block signals. */
 long syscall(long number, ...) {
     long arguments[6];
     va_list list;
@@ -328,17 +315,21 @@ long syscall(long number, ...) {
     for (int i = 0; i < 6; i++)
         arguments[i] = va_arg(list, long);
     va_end(list);
-    if (is_library(__builtin_return_address(0))) {
-        if (number != SYS_select)
-            complain("the library makes system call %ld, which is not known\n", number);
+    if (!is_library(__builtin_return_address(0)))
+        return next.syscall(number, arguments[0], arguments[1], arguments[2], arguments[3],
+                            arguments[4], arguments[5]);
+    if (number == SYS_select)
         WAIT(SELECT,
              next.syscall(number, arguments[0], arguments[1], arguments[2], arguments[3],
                           arguments[4]),
              next.pselect((int)arguments[0], (fd_set *)arguments[1], (fd_set *)arguments[2],
                           (fd_set *)arguments[3], &no_time, NULL));
-    }
-    return next.syscall(number, arguments[0], arguments[1], arguments[2], arguments[3],
-                        arguments[4], arguments[5]);
+    if (number == SYS_futex && arguments[1] == (FUTEX_WAIT | FUTEX_PRIVATE_FLAG) &&
+        FAILS(FUTEX_SLEEP))
+        return -1;
+    if (number != SYS_futex && number != SYS_rt_sigprocmask)
+        complain("the library makes system call %ld, which is not known\n", number);
+    return next.syscall(number, arguments[0], arguments[1], arguments[2], arguments[3]);
 }
 #endif
 
@@ -432,27 +423,10 @@ int pthread_setspecific(pthread_key_t key, const void *value) {
     return FAILS(SETSPECIFIC) ? plan->error : next.pthread_setspecific(key, value);
 }
 
-/* These may return spuriously. */
-
-int pthread_cond_wait(pthread_cond_t *condition, pthread_mutex_t *mutex) {
-    return FAILS(COND_WAIT) ? 0 : next.pthread_cond_wait(condition, mutex);
-}
-
-int pthread_cond_timedwait(pthread_cond_t *condition, pthread_mutex_t *mutex,
-                           const struct timespec *time) {
-    return FAILS(COND_TIMEDWAIT) ? 0 : next.pthread_cond_timedwait(condition, mutex, time);
-}
-
 int pthread_mutex_lock(pthread_mutex_t *mutex) {
     find_all();
     look_at_waking(MUTEX_LOCK);
     return next.pthread_mutex_lock(mutex);
-}
-
-int pthread_mutex_trylock(pthread_mutex_t *mutex) {
-    find_all();
-    look_at_waking(MUTEX_TRYLOCK);
-    return next.pthread_mutex_trylock(mutex);
 }
 
 int pthread_key_create(pthread_key_t *key, void (*destroy)(void *)) {

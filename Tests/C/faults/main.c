@@ -61,14 +61,12 @@ const char *const function_names[FUNCTIONS] = {
     [WRITE] = "write",
     [CLOSE] = "close",
     [SETSPECIFIC] = "pthread_setspecific",
-    [COND_WAIT] = "pthread_cond_wait",
-    [COND_TIMEDWAIT] = "pthread_cond_timedwait",
+    [FUTEX_SLEEP] = "futex(FUTEX_WAIT)",
     [DLOPEN] = "dlopen",
     [KEY_CREATE] = "pthread_key_create",
     [ATFORK] = "__register_atfork",
     [FREE] = "free",
     [MUTEX_LOCK] = "pthread_mutex_lock",
-    [MUTEX_TRYLOCK] = "pthread_mutex_trylock",
 };
 
 enum { FAILS_ONCE = 1 << ONCE, FAILS_AWHILE = 1 << AWHILE, FAILS_FOR_EVER = 1 << FOR_EVER };
@@ -140,8 +138,7 @@ static const struct fault {
     {CLOSE, EINTR, FAILS_ONCE, false},
     {CLOSE, EIO, FAILS_ONCE, false},
     {SETSPECIFIC, ENOMEM, FAILS_ONCE, false},
-    {COND_WAIT, 0, FAILS_ONCE, false},
-    {COND_TIMEDWAIT, 0, FAILS_ONCE, false},
+    {FUTEX_SLEEP, EINTR, FAILS_ONCE, false},
     {DLOPEN, ELIBACC, LACK, false},
 };
 

@@ -28,7 +28,21 @@ static atomic_int breaches; /* instances that were replaced or closed under one 
 static sel_selector *mine;  /* the selector over the instance */
 static int seen[2];         /* what a callback has returned */
 
+/* Threads that are in a function of theirs at the same time, and fork there. */
+static bool is_meeting;
+static pthread_barrier_t meeting;
+static _Thread_local pid_t own_child;
+
+static void fork_together(void) {
+    pthread_barrier_wait(&meeting);
+    own_child = fork();
+    if (own_child == 0)
+        become_child();
+}
+
 static void enter(enum function function) {
+    if (is_meeting && function == ADD)
+        fork_together();
     if (busy != function || act == NULL)
         return;
     busy = NO_FUNCTION;
@@ -77,7 +91,7 @@ static int control(struct instance *instance, int operation, int fd, uint32_t ma
 }
 
 static int add(void *instance, int fd, uint32_t mask, uint64_t token) {
-    if (mine != NULL)
+    if (mine != NULL || is_meeting)
         enter(ADD);
     return control(instance, EPOLL_CTL_ADD, fd, mask, token);
 }
@@ -210,6 +224,56 @@ static void prove_fork_in(sel_selector *unused) {
 static void a_function_may_fork(void) {
     CHECK(open_own() != NULL && close_selector(mine) == 0);
     CHECK(holds_in_child(prove_fork_in, NULL));
+}
+
+struct meeter {
+    pthread_t thread;
+    sel_selector *selector;
+    int fd, result;
+    bool is_good;
+};
+
+static void prove_child_of_meeter(sel_selector *selector) {
+    is_meeting = false;
+    OK(sel_close(selector));
+    CHECK(works("epoll"));
+}
+
+static void *register_and_fork(void *argument) {
+    struct meeter *meeter = argument;
+    meeter->result = sel_register(meeter->selector, meeter->fd, SEL_READ, NULL);
+    if (own_child == 0) {
+        prove_child_of_meeter(meeter->selector);
+        end_child();
+    }
+    meeter->is_good = is_content(own_child);
+    return NULL;
+}
+
+/* Each of them holds a lock that the other's fork wants. */
+static void prove_forks_in_two_functions(sel_selector *unused) {
+    struct meeter meeters[2];
+    (void)unused;
+    pthread_barrier_init(&meeting, NULL, LENGTH(meeters));
+    for (int i = 0; i < LENGTH(meeters); i++)
+        meeters[i] = (struct meeter){.selector = open_selector(backend), .fd = make_event()};
+    is_meeting = true;
+    for (int i = 0; i < LENGTH(meeters); i++)
+        CHECK(pthread_create(&meeters[i].thread, NULL, register_and_fork, &meeters[i]) == 0);
+    for (int i = 0; i < LENGTH(meeters); i++)
+        CHECK(pthread_join(meeters[i].thread, NULL) == 0);
+    is_meeting = false;
+    for (int i = 0; i < LENGTH(meeters); i++) {
+        CHECK(meeters[i].is_good);
+        EQUAL(meeters[i].result, 0);
+        CHECK(put(meeters[i].fd) && sees(meeters[i].selector, meeters[i].fd, SEL_READ, 0));
+    }
+}
+
+static void functions_of_two_selectors_may_fork_at_once(void) {
+    SKIP_UNDER_CHECKERS();
+    CHECK(open_own() != NULL && close_selector(mine) == 0);
+    CHECK(holds_in_child(prove_forks_in_two_functions, NULL));
 }
 
 /* The child has an instance of its own, or no selector. */
@@ -454,6 +518,8 @@ static void close_waits_for_those_who_wait_for_the_lock(void) {
 
 static const struct fact instance_facts[] = {
     FACT_ALONE("a function may fork", a_function_may_fork),
+    FACT_ALONE("functions of two selectors may fork at once",
+               functions_of_two_selectors_may_fork_at_once),
     FACT_ALONE("open may fork", open_may_fork),
     FACT_ALONE("a function opens a selector while another thread forks",
                a_function_opens_while_another_thread_forks),
