@@ -37,8 +37,10 @@
  * calls on that selector may return -ECANCELED; it can be closed. Such a fork takes up to 0.1 s, and
  * seconds if two threads do it at once, each in a call of another selector. In a handler that has
  * interrupted malloc(), which a call may be in, glibc's fork() itself hangs while other threads run;
- * _Fork() does not. No signal handler runs in a thread while it forks. A child of _Fork() or bare clone() can only close it, other calls return -ECANCELED. A child of
- * vfork() must not call anything here.
+ * _Fork() does not. No signal handler runs in a thread while it forks.
+ *
+ * A child of _Fork() or bare clone() can only close its parent's selectors, other calls return
+ * -ECANCELED. A child of vfork() must not call anything here.
  *
  * Signals. A handler may call sel_wakeup(), and nothing else here. It must not leave a call by
  * siglongjmp().

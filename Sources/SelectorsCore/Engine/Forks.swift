@@ -49,8 +49,10 @@ enum Forks {
         }
     }
 
-    /// How often a fork tries to take all locks, which takes a second or more. Then it leaves those
-    /// that it cannot get: handlers of two threads may fork, each within a call that holds a lock.
+    /// How often a fork tries to take all locks, for a second or more in all.
+    ///
+    /// Then it leaves those that it cannot get: handlers of two threads may fork, each within a call
+    /// that holds a lock.
     private static let attempts = 500
 
     private static let resume: @convention(c) () -> Void = {
@@ -100,9 +102,12 @@ enum Forks {
     /// When a backend's function calls the library, a thread may hold one lock and wait for
     /// another, in any order.
     ///
-    /// - Parameter isLast: It leaves those that another thread holds for long: the child finds what
-    ///   they guard in the middle of a change, and refuses calls. That of the list is never left,
-    ///   since whoever holds it may free a selector.
+    /// - Parameters:
+    ///   - globals: The global state.
+    ///   - isLast: It leaves those that another thread holds for long: the child finds what they
+    ///     guard in the middle of a change, and refuses calls. That of the list is never left, since
+    ///     whoever holds it may free a selector.
+    /// - Returns: Whether it has taken them.
     private static func tryLockAll(
         in globals: UnsafeMutablePointer<Globals>, isLast: Bool
     ) -> Bool {

@@ -405,8 +405,10 @@ package struct Gate {
 
     // MARK: Slow path
 
-    /// Takes the mutex. No signal handler runs in this thread until it is given back, so that none can
-    /// fork in the middle of a queue.
+    /// Takes the mutex.
+    ///
+    /// No signal handler runs in this thread until it is given back, so that none can fork in the
+    /// middle of a queue.
     @inline(never)
     private func lockMutex() {
         let signals = platform_block_signals()

@@ -3,20 +3,23 @@
 #
 #     sh run.sh FOLDER        with the programs conformance, stress and model in FOLDER
 folder=$1
+output=$(mktemp)
+trap 'rm -f "$output"' EXIT
 status=0
 
 # attempt TRAITS PROGRAM ...
 attempt() {
     export EMULATION="$1"
     shift
-    if output=$(timeout -k 10 300 "$@" 2>&1); then
+    # Into a file: what a process that hangs were to hold open would be waited for.
+    if timeout -k 5 90 "$@" >"$output" 2>&1; then
         verdict=passed
     else
-        verdict=FAILED
+        verdict="FAILED ($?)"
         status=1
-        printf '%s\n' "$output" | grep -a -A5 '^not ok' || printf '%s\n' "$output" | tail -n 5
+        grep -a -A5 '^not ok' "$output" || tail -n 5 "$output"
     fi
-    printf '%s: %s: "%s" %s\n' "$verdict" "${1##*/}" "$EMULATION" "$(printf '%s\n' "$output" | tail -n 1)"
+    printf '%s: %s: "%s" %s\n' "$verdict" "${1##*/}" "$EMULATION" "$(tail -n 1 "$output")"
 }
 
 for traits in "" "open-in-child" "epipe eintr"; do
