@@ -27,13 +27,20 @@ LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
-RUNPATH ?= $$ORIGIN/$(shell realpath -m --relative-to="$(BINDIR)" "$(LIBDIR)")
+RUNPATH ?= $(origin_folder)/$(shell realpath -m --relative-to="$(BINDIR)" "$(LIBDIR)")
 
 CFLAGS ?= -O2 -g
 SWIFT ?= swift
 INSTALL ?= install
 
 packaging := Sources/packaging
+
+# The library's name with a version; what is cut out of its object, and the names in it that it exports.
+library_name = libselectors.so$(1)
+origin_folder := $$ORIGIN
+sections_out := .swift_modhash .debug_names
+exported := sel_*
+
 include $(packaging)/targets.mk
 cross_ldflags ?= -Wl,-z,noexecstack -Wl,-z,noseparate-code
 STRIP ?= strip
@@ -43,8 +50,9 @@ VERSION := $(shell sed -n 's/^.define SEL_VERSION_STRING "\(.*\)"/\1/p' include/
 MAJOR := $(firstword $(subst ., ,$(VERSION)))
 
 build := .build-$(or $(TARGET),c)
-soname := libselectors.so.$(MAJOR)
-shared := $(build)/libselectors.so.$(VERSION)
+soname := $(call library_name,.$(MAJOR))
+link_name := $(call library_name,)
+shared := $(build)/$(call library_name,.$(VERSION))
 static := $(build)/libselectors.a
 tools := $(build)/selectors-backends $(build)/selectors-conformance
 object := $(build)/selectors.o
@@ -52,12 +60,13 @@ man := $(build)/man
 
 # The user's flags come after ours, so that theirs win.
 our_cflags := -std=c11 -Wall -Wextra -Wpedantic -Iinclude
-our_ldflags := -shared -Wl,-soname,$(soname) -Wl,--gc-sections -Wl,--build-id \
+elf_ldflags := -Wl,-soname,$(soname) -Wl,--gc-sections -Wl,--build-id \
     -Wl,--version-script=Sources/SelectorsC/selectors.map \
     -Wl,-z,nodelete -Wl,-z,relro -Wl,-z,now $(cross_ldflags)
+our_ldflags := -shared $(or $(macho_ldflags),$(elf_ldflags))
 # Every instruction counts, and there is no trace of the folder that it was built in. Each function
 # has a section, so that the linker leaves out what nobody calls, such as the allocation of objects.
-our_swiftflags := --omit-frame-pointers -Xcc -fno-plt \
+our_swiftflags := $(or $(macho_swiftflags),--omit-frame-pointers -Xcc -fno-plt) \
     -Xswiftc -Xfrontend -Xswiftc -function-sections \
     -Xswiftc -file-prefix-map -Xswiftc "$(CURDIR)=." -Xcc "-ffile-prefix-map=$(CURDIR)=." \
     -Xswiftc -Xfrontend -Xswiftc -no-clang-module-breadcrumbs
@@ -70,7 +79,7 @@ sources := Package.swift $(wildcard include/* Sources/CSelectorsPlatform/* Sourc
 
 all: library $(tools) $(man)/selectors.7
 
-library: $(build)/libselectors.so $(static)
+library: $(build)/$(link_name) $(static)
 
 # Embedded Swift puts the whole library into one object. Of the sections that go, one is a hash that
 # knows the folder; the other is an index that older gdb (13) reads wrong, and then finds no lines.
@@ -79,21 +88,23 @@ $(object): $(sources) Makefile $(packaging)/targets.mk
 	@command -v $(firstword $(SWIFT)) >/dev/null || \
 	    { echo "there is no $(firstword $(SWIFT)): Swift 6.3 or later is needed" >&2; exit 1; }
 	rm -rf $(build)/swift
+	$(before_build)
 	SELECTORS_EMBEDDED=1 $(SWIFT) build --scratch-path $(build)/swift -c release \
 	    --target SelectorsC $(our_swiftflags) $(cross_swiftflags) $(SWIFTFLAGS)
-	$(OBJCOPY) --remove-section=.swift_modhash --remove-section=.debug_names \
+	$(OBJCOPY) $(addprefix --remove-section=,$(sections_out)) \
 	    $(build)/swift/release/SelectorsC.build/Functions.swift.o $@
+	$(after_build)
 
 $(shared): $(object) Sources/SelectorsC/selectors.map
 	$(CC) $(CFLAGS) $(our_ldflags) $(LDFLAGS) -o $@ $(object)
 
-$(build)/libselectors.so: $(shared)
-	ln -sf libselectors.so.$(VERSION) $(build)/$(soname)
+$(build)/$(link_name): $(shared)
+	ln -sf $(notdir $(shared)) $(build)/$(soname)
 	ln -sf $(soname) $@
 
 # The names that are not of the interface are hidden in the archive, too.
 $(static): $(object)
-	$(OBJCOPY) --wildcard --keep-global-symbol='sel_*' $(object) $(build)/selectors-static.o
+	$(OBJCOPY) --wildcard --keep-global-symbol='$(exported)' $(object) $(build)/selectors-static.o
 	rm -f $@
 	$(AR) rcsD $@ $(build)/selectors-static.o
 
@@ -103,7 +114,7 @@ $(shell mkdir -p $(build) && { echo '$(RUNPATH)' | cmp -s - $(build)/runpath || 
 
 $(build)/selectors-backends: examples-c/list_backends.c
 $(build)/selectors-conformance: $(wildcard Tests/C/conformance/*.[ch])
-$(tools): include/selectors.h $(build)/libselectors.so $(build)/runpath
+$(tools): include/selectors.h $(build)/$(link_name) $(build)/runpath
 	$(CC) $(our_cflags) $(CPPFLAGS) $(CFLAGS) -o $@ $(filter %.c,$^) -L$(build) \
 	    $(if $(RUNPATH),-Xlinker -rpath -Xlinker '$(RUNPATH)') $(LDFLAGS) -lselectors
 
@@ -127,8 +138,8 @@ install: all
 	$(INSTALL) -d $(lib)/pkgconfig $(lib)/cmake/selectors \
 	    "$(DESTDIR)$(INCLUDEDIR)" "$(DESTDIR)$(BINDIR)" "$(DESTDIR)$(DATADIR)/selectors"
 	$(INSTALL) -m 755 $(shared) $(lib)
-	ln -sf libselectors.so.$(VERSION) $(lib)/$(soname)
-	ln -sf $(soname) $(lib)/libselectors.so
+	ln -sf $(notdir $(shared)) $(lib)/$(soname)
+	ln -sf $(soname) $(lib)/$(link_name)
 	$(INSTALL) -m 644 $(static) $(lib)
 	$(INSTALL) -m 644 include/*.h "$(DESTDIR)$(INCLUDEDIR)"
 	$(INSTALL) -m 755 $(tools) "$(DESTDIR)$(BINDIR)"
@@ -144,13 +155,13 @@ install: all
 	done
 
 install-strip: install
-	$(STRIP) --strip-unneeded $(lib)/libselectors.so.$(VERSION) \
+	$(STRIP) --strip-unneeded $(lib)/$(notdir $(shared)) \
 	    $(installed_tools)
 	$(STRIP) --strip-debug --enable-deterministic-archives $(lib)/libselectors.a
 
 # Folders go, too, where they are ours, or empty below DESTDIR.
 uninstall: $(man)/selectors.7
-	rm -f $(lib)/libselectors.so.$(VERSION) $(lib)/$(soname) $(lib)/libselectors.so \
+	rm -f $(lib)/$(notdir $(shared)) $(lib)/$(soname) $(lib)/$(link_name) \
 	    $(lib)/libselectors.a $(lib)/pkgconfig/selectors.pc \
 	    $(installed_tools)
 	rm -rf $(lib)/cmake/selectors "$(DESTDIR)$(DATADIR)/selectors"

@@ -5,7 +5,8 @@
 #
 # The conformance program, the model, threads at random, and the echo programs run natively or under
 # qemu-user. That aborts in a select(2) of numbers above 1023: the conformance program has as many there,
-# and the model, which asks for more, is left out. Other systems are compiled for and linked alone.
+# and the model, which asks for more, is left out. Other systems are compiled for and linked alone, and the
+# names that the library exports are compared with the header's.
 set -eu
 
 cd "$(dirname "$0")/../../examples-c"
@@ -73,8 +74,16 @@ for target; do
         *-linux-*) test_target ;;
         *)
             make -s -C .. TARGET="$target" library ".build-$target/selectors-backends"
-            run "names and linking" env C_COMPILERS= CXX_COMPILERS= \
-                sh ../Tests/C/header_test.sh ../include "../.build-$target/libselectors.so" --only
+            library=../.build-$target/libselectors.so
+            # binutils know no Mach-O.
+            nm='nm'
+            case $target in *-apple-*)
+                library=../.build-$target/libselectors.dylib
+                nm=$(dirname "$(realpath "$(command -v swift)")")/llvm-nm
+                ;;
+            esac
+            run "names and linking" env C_COMPILERS= CXX_COMPILERS= NM="$nm" \
+                sh ../Tests/C/header_test.sh ../include "$library" --only
             ;;
     esac
 done

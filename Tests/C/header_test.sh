@@ -4,7 +4,7 @@
 #     header_test.sh FOLDER LIBRARY [--only]    prints TAP
 #
 # With --only the library may export nothing but sel_ functions. C_COMPILERS and CXX_COMPILERS
-# name the compilers to try (gcc clang, g++ clang++); one that is not installed is skipped.
+# name the compilers to try (gcc clang, g++ clang++); one that is not installed is skipped. NM lists symbols.
 set -eu
 
 if [ $# -lt 2 ] || [ "${3:---only}" != --only ]; then
@@ -121,7 +121,12 @@ grep -v '^typedef' "$work/preprocessed" | grep -o 'sel_[a-z0-9_]* *(' | tr -d ' 
 [ -s "$work/declared" ] && : >"$work/problem" || echo "none found in $folder" >"$work/problem"
 report 'the headers declare functions'
 
-if [ -r "$library" ] && nm -D -g --defined-only "$library" >"$work/symbols" 2>"$work/problem"; then
+# In Mach-O there is one table of symbols, each name begins with "_", and the linker exports two of its own.
+table=-D
+underscore=
+case $library in *.dylib) table='' underscore=_ ;; esac
+# shellcheck disable=SC2086 # one word, or none
+if [ -r "$library" ] && "${NM:-nm}" $table -g --defined-only "$library" >"$work/symbols" 2>"$work/problem"; then
     : >"$work/problem"
 else
     echo "$library cannot be read: build it first" >>"$work/problem"
@@ -130,8 +135,8 @@ fi
 report "the library is there"
 
 # Absolute symbols (A) are the names of symbol versions; what follows @ is the version of a symbol.
-awk '$(NF - 1) != "A" { sub(/@.*/, "", $NF); print $NF }' "$work/symbols" | sort -u \
-    >"$work/exported"
+awk '$(NF - 1) != "A" { sub(/@.*/, "", $NF); sub(/^'"$underscore"'/, "", $NF); print $NF }' "$work/symbols" |
+    sort -u | grep -v -x -e _mh_dylib_header -e __dso_handle >"$work/exported"
 grep '^sel_' "$work/exported" >"$work/exported_ours" || :
 
 comm -23 "$work/declared" "$work/exported_ours" >"$work/problem"
