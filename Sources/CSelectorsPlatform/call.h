@@ -101,9 +101,12 @@ static inline int platform_above_streams(int fd) {
 typedef struct platform_filter_report {
     uint64_t token;
     int fd;
-    uint32_t mask;   /* in poll's bits */
-    uint32_t closer; /* poll(2) is to be asked why */
+    uint32_t mask;      /* in poll's bits */
+    uint16_t closer;    /* poll(2) is to be asked why */
+    uint16_t also_read; /* it is of the filter for writing, and there is one for reading */
 } platform_filter_report;
+/* What the token of a filter for writing has then: a bit that no descriptor has. */
+#define PLATFORM_ALSO_READ 0x80000000u
 enum {
     PLATFORM_FILTER_READ = 0,
     PLATFORM_FILTER_WRITE = 1,

@@ -41,14 +41,6 @@ static inline int platform_kevent_change(int kq, int fd, int filter, int how, ui
     return result == -EINTR ? 0 : result;
 }
 
-/* Whether the number is watched for reading: to enable what is enabled only sets the token again. */
-static inline int platform_kevent_is_watched(int kq, int fd, uint64_t token) {
-    struct kevent change;
-    EV_SET(&change, (uintptr_t)fd, EVFILT_READ, EV_ENABLE, 0, 0, (void *)(uintptr_t)token);
-    int result = PLATFORM_CALL(kevent(kq, &change, 1, NULL, 0, NULL));
-    return result == 0 || result == -EINTR;
-}
-
 /* The size of what platform_kevent_wait() needs for each report. */
 PLATFORM_INLINE size_t platform_kevent_size(void) {
     return sizeof(struct kevent);
@@ -67,12 +59,14 @@ static inline int platform_kevent_wait(int kq, void *memory, int max,
         struct stat status;
         memcpy(&event, (char *)memory + (size_t)i * sizeof event, sizeof event);
         int is_read = event.filter == EVFILT_READ, is_end = (event.flags & EV_EOF) != 0;
+        uint64_t token = (uint64_t)(uintptr_t)event.udata;
         platform_filter_report report = {
-            .token = (uint64_t)(uintptr_t)event.udata,
+            .token = is_read ? token : token & ~(uint64_t)PLATFORM_ALSO_READ,
             .fd = (int)event.ident,
             .mask = is_read ? POLLIN : POLLOUT,
             /* A pending error makes both filters ready, of which only one or none says so. */
-            .closer = is_end || (is_read && event.data == 0)};
+            .closer = is_end || (is_read && event.data == 0),
+            .also_read = !is_read && (token & PLATFORM_ALSO_READ) != 0};
         /* A pipe has but one end to hang up. */
         if (is_read && is_end && PLATFORM_CALL(fstat(report.fd, &status)) == 0 &&
             (status.st_mode & S_IFMT) == S_IFSOCK)

@@ -262,10 +262,6 @@ static inline int platform_kevent_change(int kq, int fd, int filter, int flags, 
     (void)kq, (void)fd, (void)filter, (void)flags, (void)token;
     return -ENOSYS;
 }
-static inline int platform_kevent_is_watched(int kq, int fd, uint64_t token) {
-    (void)kq, (void)fd, (void)token;
-    return -ENOSYS;
-}
 PLATFORM_INLINE size_t platform_kevent_size(void) {
     return 0;
 }

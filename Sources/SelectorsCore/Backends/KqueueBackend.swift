@@ -7,7 +7,7 @@ import Synchronization
 /// - Reading and writing are two filters with a report each, which are merged: the engine gets one
 ///   report for a descriptor (kevent(2): an event is identified by `ident` and `filter`).
 /// - A full array may cut off the second filter: poll(2) then completes each report. Merged reports
-///   leave room, for which the kqueue is asked again.
+///   leave room, for which the kqueue is asked again. Several threads may wait: each merges its own.
 /// - `EV_EOF`, or a read of no bytes, has a cause that poll(2) tells.
 /// - Regular files are ready only before their end, directories and devices differ between systems, macOS
 ///   refuses ttys: `EPERM` leaves them to the engine's poll (libev advises kqueue for sockets only).
@@ -52,10 +52,12 @@ struct KqueueBackend: ~Copyable, Facility {
         if fd == kq { throw SystemError(ELOOP) }
         if mask & PollMask.priority != 0 { throw SystemError(EPERM) }
         do throws(SystemError) {
-            if mask & (PollMask.read | PollMask.readHangup) != 0 {
-                try insert(PLATFORM_FILTER_READ, fd, mask, token)
+            let isRead = mask & (PollMask.read | PollMask.readHangup) != 0
+            if isRead { try insert(PLATFORM_FILTER_READ, fd, mask, token) }
+            if mask & PollMask.write != 0 {
+                let isAlso = isRead ? UInt64(PLATFORM_ALSO_READ) : 0
+                try insert(PLATFORM_FILTER_WRITE, fd, mask, token | isAlso)
             }
-            if mask & PollMask.write != 0 { try insert(PLATFORM_FILTER_WRITE, fd, mask, token) }
         } catch {
             remove(fd)
             switch error.code {
@@ -84,7 +86,7 @@ struct KqueueBackend: ~Copyable, Facility {
     }
 
     mutating func reset(afterFork: Bool, place: PlaceDescriptor) throws(SystemError) {
-        // A plug-in that was made before 1.1.0 does not pass on what is to be done at once.
+        // A plug-in of before 1.1.0 does not pass on what is to be done at once.
         if afterFork && former < 0 && !isGivenOut { closeAfterFork() }
         let fresh = try check(platform_kqueue())
         if isOurs(kq) {
@@ -185,6 +187,7 @@ struct KqueueBackend: ~Copyable, Facility {
                 hasNews = hasNews || report.mask & ~first.pointee.mask != 0
                 first.pointee.mask |= report.mask
                 first.pointee.closer |= report.closer
+                first.pointee.also_read |= report.also_read
             } else {
                 hasNews = hasNews || found >= merged
                 reports[found] = report
@@ -205,10 +208,8 @@ struct KqueueBackend: ~Copyable, Facility {
             let report = reports[i]
             var mask = report.mask
             if report.closer != 0 || isFull {
-                let isWatched =
-                    isFull && mask & PollMask.read == 0
-                    && platform_kevent_is_watched(kq, report.fd, report.token) != 0
-                mask |= lookCloser(report.fd, isReadCutOff: isWatched)
+                let isCutOff = isFull && mask & PollMask.read == 0 && report.also_read != 0
+                mask |= lookCloser(report.fd, isReadCutOff: isCutOff)
             }
             events[i] = BackendEvent(mask: mask, token: report.token)
         }
@@ -216,8 +217,7 @@ struct KqueueBackend: ~Copyable, Facility {
 
     /// Asks poll(2) about a descriptor, and about the peer's end if the read filter was cut off.
     private func lookCloser(_ fd: Int32, isReadCutOff: Bool) -> UInt32 {
-        var wanted = PollMask.read | PollMask.write
-        if isReadCutOff { wanted |= PollMask.readHangup }
+        let wanted = PollMask.read | PollMask.write | (isReadCutOff ? PollMask.readHangup : 0)
         var look = pollfd(fd: fd, events: PollMask.toAsk(wanted), revents: 0)
         guard platform_poll(&look, 1, 0) == 1 else { return 0 }
         let mask = UInt32(UInt16(bitPattern: look.revents))

@@ -92,7 +92,7 @@ extension SelectorCore {
     /// The number may name again a file that was left behind under it. The change then applies to
     /// that file, and the file watched until now is left behind. Or another thread has a report
     /// that it has not looked at yet: the kernel reports again after the change.
-    private func renewToken(_ fd: Int32) {
+    func renewToken(_ fd: Int32) {
         if state.pointee.mayHaveLeftovers || gate.hasOthers {
             state.pointee.table.at(fd).pointee.generation &+= 1
         }
@@ -137,7 +137,10 @@ extension SelectorCore {
             registration.pointee.flags.remove(.changed)
             let wanted = registration.pointee.wanted
             // With edge-triggered delivery even a change that was reversed asks for another edge.
-            if wanted == UInt32(registration.pointee.installed) && wanted & Interest.edge == 0 {
+            // Of a one-shot that was armed again another thread may have an earlier report.
+            if wanted == UInt32(registration.pointee.installed)
+                && wanted & (Interest.edge | Interest.oneShot) == 0
+            {
                 continue
             }
             do throws(SystemError) {

@@ -319,6 +319,8 @@ extension SelectorCore {
                 registration.pointee.installed = SelectorCore.spent
             } else {
                 noteChange(event.pointee.key.fd)
+                // It may be armed again before the change is made, which waits for a rebuild.
+                renewToken(event.pointee.key.fd)
             }
         } else if interest & Interest.edge != 0 && isRefused {
             // poll(2) has no edges: the descriptor is reported again after the next change.

@@ -13,7 +13,7 @@ extension BackendRegistry {
             if platform_has_kqueue() != 0 {
                 // Not concurrent: that needs one-shots in the kernel, where each filter has its own.
                 try insertBuiltIn(
-                    "kqueue", rank: 300, capabilities: [.fileno, .edge], .kqueue)
+                    "kqueue", rank: 300, capabilities: [.fileno, .concurrent, .edge], .kqueue)
             } else {
                 try insertBuiltIn(
                     "kqueue", rank: 300, unavailableBecause: "this system has no kqueue")

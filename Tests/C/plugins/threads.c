@@ -19,7 +19,7 @@
 #include <unistd.h>
 
 /* The functions in which a test may act. */
-enum function { NO_FUNCTION, PROBE, OPEN, ADD, MODIFY, REMOVE, WAIT, LOOK, RESET, CLOSE };
+enum function { NO_FUNCTION, PROBE, OPEN, ADD, MODIFY, REMOVE, WAIT, RETURN, LOOK, RESET, CLOSE };
 
 static enum function busy;  /* the one in which `act` is called, once */
 static void (*act)(void);   /* what happens there */
@@ -117,6 +117,8 @@ static int wait_for_events(void *made, sel_backend_event *events, int max, int64
     count = epoll_pwait(instance->epfd, (struct epoll_event *)events, max, milliseconds, signals);
     count = count < 0 ? -errno : count;
     inside--;
+    if (timeout_ns != 0)
+        enter(RETURN);
     return count;
 }
 
@@ -469,6 +471,55 @@ static void no_instance_is_replaced_under_a_waiter(void) {
     CHECK(holds_in_child(prove_no_reset_under_a_waiter, NULL));
 }
 
+/* A thread holds a report while another is given the event, which is served and armed again. */
+static atomic_bool is_held;
+
+static void hold(void) {
+    atomic_store(&is_held, true);
+    while (atomic_load(&is_held))
+        usleep(100);
+}
+
+/* Something left behind is reported after the event, so the change of a one-shot waits for a rebuild. */
+static void prove_one_shot_goes_to_one(sel_selector *selector) {
+    struct waiter *waiter;
+    sel_event events[4];
+    int shot = make_event(), left, twin;
+    (void)selector;
+    CHECK(open_selector(backend) != NULL);
+    mine = test.selectors[0];
+    left = watch(mine, make_event(), SEL_READ);
+    twin = duplicate(left);
+    CHECK(twin >= 0 && drop(left));
+    OK(sel_unregister(mine, left, NULL));
+    watch(mine, shot, SEL_READ | SEL_ONESHOT);
+    act = hold;
+    busy = RETURN;
+    CHECK(start_waiter(&waiter, mine));
+    CHECK(put(shot));
+    while (!atomic_load(&is_held))
+        usleep(100);
+    CHECK(put(twin));
+    EQUAL(sel_select(mine, events, LENGTH(events), ENOUGH), 1);
+    CHECK(events[0].key.fd == shot && take(shot));
+    OK(sel_modify(mine, shot, SEL_READ | SEL_ONESHOT, NULL));
+    atomic_store(&is_held, false);
+    while (inside == 0 && count_back(&waiter, 1) == 0)
+        usleep(100);
+    EQUAL(count_back(&waiter, 1), 0);
+    CHECK(put(shot));
+    EQUAL(result_of(waiter), 1);
+    EQUAL(waiter->event.key.fd, shot);
+}
+
+static void a_one_shot_that_is_armed_again_goes_to_one_thread(void) {
+    CHECK(open_own() != NULL);
+    if ((sel_capabilities(mine) & SEL_CAN_CONCURRENT) == 0)
+        SKIP("one thread waits at a time");
+    CHECK(close_selector(mine) == 0);
+    CHECK(holds_in_child(prove_one_shot_goes_to_one, NULL));
+}
+
 /* A call that is queued for the lock has begun, so close must wait for it. */
 static atomic_int adder;
 
@@ -525,6 +576,8 @@ static const struct fact instance_facts[] = {
                a_function_opens_while_another_thread_forks),
     FACT_ALONE("calls back to the own selector are refused", calls_back_are_refused),
     FACT_ALONE("no instance is replaced under a waiter", no_instance_is_replaced_under_a_waiter),
+    FACT_ALONE("a one-shot that is armed again goes to one thread",
+               a_one_shot_that_is_armed_again_goes_to_one_thread),
     FACT_ALONE("close waits for those who wait for the lock",
                close_waits_for_those_who_wait_for_the_lock),
     END_OF_FACTS,
