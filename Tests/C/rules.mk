@@ -146,9 +146,14 @@ emulated_library:
 	@$(MAKE) -s -C .. library build=.build-emulated SWIFTFLAGS='-Xcc -DSELECTORS_EMULATED' \
 	    LDFLAGS='-L.build-emulated -Wl,--no-as-needed -lemulation'
 
+$(BUILD)/kqueue_test: $(wildcard $(tests)/emulation/kqueue*) $(BUILD)/flags
+	$(CC) $(our_cflags) -Werror $(CPPFLAGS) $(CFLAGS) -o $@ $(filter %.c,$(filter-out %/kqueue.c,$^)) $(LDFLAGS) \
+	    -Wl,-rpath,"$(emulated)"
+
 emulated: emulated_library
 	@$(MAKE) -s SELECTORS_LIBDIR="$(emulated)" BUILD=build-emulated \
-	    LDFLAGS='-L$(emulated) -lemulation' build-emulated/conformance build-emulated/stress build-emulated/model
+	    LDFLAGS='-L$(emulated) -lemulation' \
+	    $(addprefix build-emulated/,kqueue_test conformance stress model)
 	@sh $(tests)/emulation/run.sh build-emulated
 
 # The tests in Swift over these, without those of what Linux lists.

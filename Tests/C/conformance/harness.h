@@ -108,6 +108,8 @@ void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
  */
 #define SKIP_UNDER_CHECKERS()                                              \
     do {                                                                   \
+        if (is_under_qemu())                                               \
+            SKIP("qemu-user hangs in the child of a fork beside threads"); \
         if (is_under_checker())                                            \
             SKIP("the checker does not follow a fork of several threads"); \
     } while (0)

@@ -1,16 +1,19 @@
 /*
  * kqueue(2) over epoll(7), written from the manual pages of FreeBSD, OpenBSD, NetBSD and macOS.
  *
- * A kqueue is an epoll, so that it can be polled itself. It watches one more epoll for each filter,
- * which has an entry for each knote: EV_CLEAR is EPOLLET there, EV_DISPATCH and EV_ONESHOT are
- * EPOLLONESHOT. A knote belongs to a number and vanishes when that is closed, which is seen because
- * close, dup2, dup3 and fcntl of this library stand before those of libc.
+ * A kqueue is an epoll, so that it can be polled itself. It watches one more epoll for each filter of
+ * descriptors, which has an entry for each knote: EV_CLEAR is EPOLLET there, EV_DISPATCH and EV_ONESHOT
+ * are EPOLLONESHOT. A knote belongs to a number and vanishes when that is closed, which is seen because
+ * close, closefrom, close_range, dup2, dup3, fclose and fcntl of this library stand before those of libc.
+ * After an exec no number is a kqueue's. It also watches an eventfd, readable while a knote of
+ * EVFILT_USER is triggered.
  *
  * The variable EMULATION holds words for what differs between systems:
  *     open-in-child   a fork's child keeps the number of a kqueue, which is of no use to it;
  *                     without it the number is closed there
  *     epipe           EV_ADD says EPIPE for a pipe or socket whose peer is gone
  *     eintr           every other change is made and then fails with EINTR
+ *     no-except       there is no EVFILT_EXCEPT, and EV_ADD says EINVAL
  *
  * Not emulated: EVFILT_READ of regular files, which tells the distance to their end.
  *
@@ -19,6 +22,7 @@
 #define _GNU_SOURCE
 #include "kqueue.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -29,13 +33,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "emulation.h"
 
-enum { FILTERS = 2, NUMBERS = 1 << 16 };
+enum { FILTERS = 3, NUMBERS = 1 << 16, USERS = 8 };
+
+static const int16_t filters[FILTERS] = {EVFILT_READ, EVFILT_WRITE, EVFILT_EXCEPT};
+static const uint32_t masks[FILTERS] = {EPOLLIN | EPOLLRDHUP, EPOLLOUT, EPOLLPRI};
 
 struct knote {
     void *udata;
@@ -43,11 +51,22 @@ struct knote {
     uint16_t flags;    /* 0: none */
 };
 
+/* A knote of EVFILT_USER. */
+struct user {
+    uintptr_t ident;
+    void *udata;
+    uint32_t fflags;
+    uint16_t flags; /* 0: none */
+    int is_triggered;
+};
+
 struct queue {
     int uses; /* how many numbers it has */
     pid_t owner;
     int filter[FILTERS]; /* an epoll each */
     struct knote *knotes[FILTERS];
+    int trigger; /* an eventfd */
+    struct user users[USERS];
     int room;
     unsigned reports;
 };
@@ -93,6 +112,7 @@ static void drop(int fd) {
         close_number(queue->filter[i]);
         free(queue->knotes[i]);
     }
+    close_number(queue->trigger);
     free(queue);
 }
 
@@ -129,6 +149,28 @@ int close(int fd) {
     int result = close_number(fd);
     leave(before);
     return result;
+}
+
+int close_range(unsigned first, unsigned last, int flags) {
+    sigset_t before = enter();
+    for (unsigned fd = first; flags == 0 && fd <= last && fd < NUMBERS; fd++)
+        forget((int)fd);
+    int result = (int)syscall(SYS_close_range, first, last, flags);
+    leave(before);
+    return result;
+}
+
+void closefrom(int lowest) {
+    close_range((unsigned)lowest, ~0u, 0);
+}
+
+int fclose(FILE *stream) {
+    int (*next)(FILE *);
+    *(void **)&next = dlsym(RTLD_NEXT, "fclose");
+    sigset_t before = enter();
+    forget(fileno(stream));
+    leave(before);
+    return next(stream);
 }
 
 int dup3(int fd, int number, int flags) {
@@ -197,16 +239,20 @@ static int raise_number(int fd) {
 int kqueue(void) {
     struct queue *queue = calloc(1, sizeof *queue);
     int kq = epoll_create1(0), lacks = queue == NULL || kq < 0;
-    for (int i = 0; i < FILTERS && !lacks; i++) {
+    for (int i = 0; i <= FILTERS && !lacks; i++) {
         struct epoll_event event = {.events = EPOLLIN};
-        queue->filter[i] = raise_number(epoll_create1(EPOLL_CLOEXEC));
-        lacks = queue->filter[i] < 0 || epoll_ctl(kq, EPOLL_CTL_ADD, queue->filter[i], &event) < 0;
+        int *fd = i < FILTERS ? &queue->filter[i] : &queue->trigger;
+        *fd = raise_number(i < FILTERS ? epoll_create1(EPOLL_CLOEXEC)
+                                       : eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+        lacks = *fd < 0 || epoll_ctl(kq, EPOLL_CTL_ADD, *fd, &event) < 0;
     }
     if (lacks) {
         int saved = errno;
         for (int i = 0; queue != NULL && i < FILTERS; i++)
             if (queue->filter[i] > 0)
                 close_number(queue->filter[i]);
+        if (queue != NULL && queue->trigger > 0)
+            close_number(queue->trigger);
         if (kq >= 0)
             close_number(kq);
         free(queue);
@@ -241,7 +287,7 @@ static int set(struct queue *queue, int f, int fd, int operation) {
     uint16_t flags = queue->knotes[f][fd].flags;
     struct epoll_event event = {.data.fd = fd};
     if (!(flags & EV_DISABLE)) {
-        event.events = f == 0 ? EPOLLIN | EPOLLRDHUP : EPOLLOUT;
+        event.events = masks[f];
         if (flags & EV_CLEAR)
             event.events |= EPOLLET;
         if (flags & (EV_DISPATCH | EV_ONESHOT))
@@ -258,10 +304,64 @@ int is_perf_ring(int fd) {
     return readlink(path, name, sizeof name - 1) > 0 && strstr(name, "perf_event") != NULL;
 }
 
+/* Makes the eventfd readable, or not, as the knotes of EVFILT_USER are. */
+static void show_users(struct queue *queue) {
+    uint64_t count = 0;
+    for (int i = 0; i < USERS; i++)
+        count += queue->users[i].is_triggered && !(queue->users[i].flags & EV_DISABLE);
+    ssize_t ignored = count > 0 ? write(queue->trigger, &count, sizeof count)
+                                : read(queue->trigger, &count, sizeof count);
+    (void)ignored;
+}
+
+/* The same for EVFILT_USER. */
+static int change_user(struct queue *queue, const struct kevent *wanted) {
+    struct user *user = NULL, *none = NULL;
+    uint32_t given = wanted->fflags & NOTE_FFLAGSMASK;
+    for (int i = 0; i < USERS; i++) {
+        struct user *other = &queue->users[i];
+        if (other->flags == 0)
+            none = other;
+        else if (other->ident == wanted->ident)
+            user = other;
+    }
+    if (user == NULL && !(wanted->flags & EV_ADD))
+        return ENOENT;
+    if (user == NULL && (user = none) == NULL)
+        return ENOMEM;
+    if (wanted->flags & EV_DELETE) {
+        *user = (struct user){0};
+        show_users(queue);
+        return 0;
+    }
+    if (user->flags == 0)
+        *user = (struct user){
+            .ident = wanted->ident,
+            .flags = (uint16_t)(EV_ADD | (wanted->flags &
+                                          (EV_CLEAR | EV_ONESHOT | EV_DISPATCH | EV_DISABLE)))};
+    switch (wanted->fflags & NOTE_FFCTRLMASK) {
+    case NOTE_FFAND: user->fflags &= given; break;
+    case NOTE_FFOR: user->fflags |= given; break;
+    case NOTE_FFCOPY: user->fflags = given; break;
+    }
+    user->udata = wanted->udata;
+    if (wanted->flags & EV_ENABLE)
+        user->flags &= (uint16_t)~EV_DISABLE;
+    if (wanted->flags & EV_DISABLE)
+        user->flags |= EV_DISABLE;
+    user->is_triggered |= (wanted->fflags & NOTE_TRIGGER) != 0;
+    show_users(queue);
+    return 0;
+}
+
 /* Makes one change; an errno value. With the lock held. */
 static int change(struct queue *queue, const struct kevent *wanted) {
-    int fd = (int)wanted->ident, f = -1 - wanted->filter;
-    if (f < 0 || f >= FILTERS)
+    int fd = (int)wanted->ident, f = 0;
+    if (wanted->filter == EVFILT_USER)
+        return change_user(queue, wanted);
+    while (f < FILTERS && filters[f] != wanted->filter)
+        f++;
+    if (f == FILTERS || (wanted->filter == EVFILT_EXCEPT && has_trait("no-except")))
         return EINVAL;
     if (fcntl(fd, F_GETFD) < 0)
         return EBADF;
@@ -308,9 +408,12 @@ static void describe(struct kevent *event, struct knote *knote, int f, int fd, u
     uint16_t flags = knote->flags & (EV_CLEAR | EV_ONESHOT | EV_DISPATCH);
     if (f == 0 && ioctl(fd, FIONREAD, &count) < 0)
         count = 1;
+    uint32_t fflags = filters[f] == EVFILT_EXCEPT ? NOTE_OOB : 0;
+    if (mask & EPOLLERR)
+        fflags = EIO;
     if (mask & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
         flags |= EV_EOF;
-    EV_SET(event, fd, -1 - f, flags, mask & EPOLLERR ? EIO : 0, count, knote->udata);
+    EV_SET(event, fd, filters[f], flags, fflags, count, knote->udata);
 }
 
 struct candidate {
@@ -355,6 +458,20 @@ static int collect(struct queue *queue, struct kevent *events, int max) {
             knote->flags |= EV_DISABLE;
         }
     }
+    for (int i = 0; i < USERS && count < max; i++) {
+        struct user *user = &queue->users[i];
+        if (!user->is_triggered || user->flags & EV_DISABLE)
+            continue;
+        EV_SET(&events[count++], user->ident, EVFILT_USER,
+               user->flags & (EV_CLEAR | EV_ONESHOT | EV_DISPATCH), user->fflags, 0, user->udata);
+        if (user->flags & EV_CLEAR)
+            user->is_triggered = 0;
+        if (user->flags & EV_DISPATCH)
+            user->flags |= EV_DISABLE;
+        if (user->flags & EV_ONESHOT)
+            *user = (struct user){0};
+    }
+    show_users(queue);
     return count;
 }
 

@@ -20,6 +20,8 @@ struct kevent {
 
 #define EVFILT_READ (-1)
 #define EVFILT_WRITE (-2)
+#define EVFILT_USER (-11)
+#define EVFILT_EXCEPT (-15)
 
 #define EV_ADD 0x0001
 #define EV_DELETE 0x0002
@@ -31,6 +33,16 @@ struct kevent {
 #define EV_DISPATCH 0x0080
 #define EV_ERROR 0x4000
 #define EV_EOF 0x8000
+
+/* For EVFILT_USER. */
+#define NOTE_FFLAGSMASK 0x00ffffffu
+#define NOTE_TRIGGER 0x01000000u
+#define NOTE_FFAND 0x40000000u
+#define NOTE_FFOR 0x80000000u
+#define NOTE_FFCOPY 0xc0000000u
+#define NOTE_FFCTRLMASK 0xc0000000u
+/* For EVFILT_EXCEPT. */
+#define NOTE_OOB 0x00000002u
 
 #define EV_SET(event, ident_, filter_, flags_, fflags_, data_, udata_) \
     (*(event) = (struct kevent){.ident = (uintptr_t)(ident_),          \

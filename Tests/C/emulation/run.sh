@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs the conformance program over the emulated facilities, with what differs between systems in both positions.
 #
-#     sh run.sh FOLDER        with the programs conformance, stress and model in FOLDER
+#     sh run.sh FOLDER        with the programs kqueue_test, conformance, stress and model in FOLDER
 folder=$1
 output=$(mktemp)
 trap 'rm -f "$output"' EXIT
@@ -22,6 +22,9 @@ attempt() {
     printf '%s: %s: "%s" %s\n' "$verdict" "${1##*/}" "$EMULATION" "$(tail -n 1 "$output")"
 }
 
+for traits in "" "open-in-child" "epipe no-except" "eintr"; do
+    attempt "$traits" "$folder/kqueue_test"
+done
 for traits in "" "open-in-child" "epipe eintr"; do
     attempt "$traits" "$folder/conformance" kqueue
     attempt "$traits" "$folder/stress" --seconds 2 kqueue
