@@ -54,7 +54,9 @@ soname := $(call library_name,.$(MAJOR))
 link_name := $(call library_name,)
 shared := $(build)/$(call library_name,.$(VERSION))
 static := $(build)/libselectors.a
-tools := $(build)/selectors-backends $(build)/selectors-conformance
+# The tests of the contract make files that Linux alone has.
+is_linux := $(or $(if $(TARGET),,yes),$(findstring linux,$(TARGET)))
+tools := $(build)/selectors-backends $(if $(is_linux),$(build)/selectors-conformance)
 object := $(build)/selectors.o
 man := $(build)/man
 

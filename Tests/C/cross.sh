@@ -73,7 +73,7 @@ for target; do
     case $target in
         *-linux-*) test_target ;;
         *)
-            make -s -C .. TARGET="$target" library ".build-$target/selectors-backends"
+            make -s -C .. TARGET="$target"
             library=../.build-$target/libselectors.so
             # binutils know no Mach-O.
             nm='nm'
