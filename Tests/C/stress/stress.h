@@ -58,8 +58,9 @@ struct changer {
     int number;
     uint64_t seed;
     struct channel channels[CHANNELS];
-    uintptr_t serial;      /* goes up with each change */
-    atomic_bool has_asked; /* with a wake-up, for ... */
+    uintptr_t serial; /* goes up with each change */
+    /* Whether, with a wake-up, for ... (no atomic_bool: riscv64 exchanges bytes by libatomic.) */
+    atomic_int has_asked;
     sem_t answer;
 };
 
