@@ -194,7 +194,7 @@ final class SelectorEngine: @unchecked Sendable {
         do throws(SystemError) {
             return try call()
         } catch {
-            throw SelectorError(core.explain(error), fd: fd)
+            throw SelectorError(error, fd: fd)
         }
     }
 }

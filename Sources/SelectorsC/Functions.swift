@@ -298,7 +298,7 @@ private func with(
     do throws(SystemError) {
         return try body(core)
     } catch {
-        return Explanation.fail(core.explain(error))
+        return Explanation.fail(error)
     }
 }
 
@@ -313,13 +313,8 @@ private func with(
     do throws(SystemError) {
         return try body(core)
     } catch {
-        return refuse(error, of: core, fd)
+        return Explanation.fail(error, descriptor: fd)
     }
-}
-
-@inline(never)
-private func refuse(_ error: SystemError, of core: SelectorCore, _ fd: Int32) -> Int32 {
-    Explanation.fail(core.explain(error), descriptor: fd)
 }
 
 /// The core behind a handle.

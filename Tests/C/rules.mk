@@ -27,6 +27,7 @@ $(BUILD)/model: $(call sources,model)
 $(BUILD)/stress: $(call sources,stress)
 $(BUILD)/allocations: $(tests)/allocations.c
 $(BUILD)/timers_test: $(tests)/timers_test.c timers.h
+$(BUILD)/steps_test: $(tests)/steps_test.c
 $(BUILD)/faults: $(call sources,faults) $(filter-out %/main.c,$(call sources,conformance)) \
     $(BUILD)/documented.h | $(BUILD)/plugins/wrong.so
 $(BUILD)/faults: private our_cflags += -I$(BUILD)
@@ -34,7 +35,7 @@ $(BUILD)/plugins_test: $(call sources,plugins) ../include/selectors_plugin.h \
     $(filter %.h %/harness.c %/helpers.c %/waiters.c,$(call sources,conformance)) | plugins $(BUILD)/plugins/wrong.so
 $(replays): $(BUILD)/replay_%: $(tests)/fuzz/%.c $(tests)/fuzz/replay.c $(tests)/fuzz/target.h
 
-$(addprefix $(BUILD)/,conformance kinds model stress allocations timers_test faults plugins_test) \
+$(addprefix $(BUILD)/,conformance kinds model stress allocations timers_test steps_test faults plugins_test) \
     $(replays): \
     ../include/selectors.h $(BUILD)/flags | library
 	$(link)
@@ -65,7 +66,7 @@ $(BUILD)/mine.so: ../include/selectors_plugin.h $(BUILD)/flags
 	$(CC) $(our_cflags) -Werror $(CPPFLAGS) $(CFLAGS) -fPIC -shared -o $@ $(BUILD)/mine.c $(LDFLAGS)
 
 # All tests run, even after one that failed.
-check: all $(BUILD)/mine.so $(if $(only),$(BUILD)/module.so $(BUILD)/unload)
+check: all $(BUILD)/mine.so $(if $(only),$(BUILD)/module.so $(BUILD)/unload $(BUILD)/steps_test)
 	@status=0; \
 	for test in $(c_tests); do \
 	    echo "# $$test"; \
@@ -80,6 +81,8 @@ check: all $(BUILD)/mine.so $(if $(only),$(BUILD)/module.so $(BUILD)/unload)
 	        { status=1; echo "# replay_$$target has failed" >&2; }; \
 	done; \
 	if [ -n "$(only)" ]; then \
+	    echo "# steps_test"; \
+	    $(bin)/steps_test || { status=1; echo "# steps_test has failed" >&2; }; \
 	    echo "# unload"; \
 	    $(bin)/unload $(bin)/module.so || { status=1; echo "# unload has failed" >&2; }; \
 	    echo "# what the library makes when it is first used: nothing"; \

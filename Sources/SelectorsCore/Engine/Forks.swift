@@ -112,7 +112,10 @@ enum Forks {
         in globals: UnsafeMutablePointer<Globals>, isLast: Bool
     ) -> Bool {
         guard globals.pointee.registry.gate.tryLockForFork(orLeave: isLast) else { return false }
-        guard globals.pointee.forks.gate.tryLockForFork(orLeave: false) else {
+        guard
+            globals.pointee.forks.gate.tryLockForFork(
+                orLeave: false, isUninterrupted: true)
+        else {
             globals.pointee.registry.gate.unlockAfterFork()
             return false
         }
@@ -146,17 +149,41 @@ enum Forks {
     /// A number that differs between a process and its child.
     static var generation: UInt32 { Globals.shared?.pointee.forks.generation ?? 0 }
 
+    /// Takes the lock of the list.
+    ///
+    /// No signal handler runs in this thread until it is given back: one that forks would leave the
+    /// child a list that nobody may change.
+    private static func lockList(
+        _ globals: UnsafeMutablePointer<Globals>
+    ) throws(SystemError) -> platform_signals {
+        let signals = platform_block_signals()
+        do throws(SystemError) {
+            try globals.pointee.forks.gate.lock()
+            return signals
+        } catch {
+            platform_restore_signals(signals)
+            throw error
+        }
+    }
+
+    private static func unlockList(
+        _ globals: UnsafeMutablePointer<Globals>, _ signals: platform_signals
+    ) {
+        globals.pointee.forks.gate.unlock()
+        platform_restore_signals(signals)
+    }
+
     /// Adds a selector, unless its creation began in a parent of this process.
     ///
     /// - Throws: `ECANCELED` in that case.
     static func add(_ core: SelectorCore, since generation: UInt32) throws(SystemError) {
         let globals = try Globals.get()
-        try globals.pointee.forks.gate.lock()
+        let signals = try lockList(globals)
         let first = globals.pointee.forks.first
         core.nextOpen = first
         first?.previousOpen = core
         globals.pointee.forks.first = core
-        globals.pointee.forks.gate.unlock()
+        unlockList(globals, signals)
         if generation != globals.pointee.forks.generation {
             _ = remove(core)
             throw SystemError(ECANCELED)
@@ -167,10 +194,10 @@ enum Forks {
     ///
     /// - Returns: Whether it was in the list.
     static func remove(_ core: SelectorCore) -> Bool {
-        guard let globals = Globals.shared, (try? globals.pointee.forks.gate.lock()) != nil else {
+        guard let globals = Globals.shared, let signals = try? lockList(globals) else {
             return false
         }
-        defer { globals.pointee.forks.gate.unlock() }
+        defer { unlockList(globals, signals) }
         if let previous = core.previousOpen {
             previous.nextOpen = core.nextOpen
         } else if globals.pointee.forks.first?.state == core.state {

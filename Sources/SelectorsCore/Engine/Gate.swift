@@ -398,7 +398,10 @@ package struct Gate {
     func awaitNobody() {
         assert(isOwned)
         state.pointee.isClosing = true
-        while word.pointee.load(ordering: .acquiring) & ~Word.queued != Word.live | Word.locked {
+        // In a child whose fork interrupted this, it is abandoned as well.
+        while word.pointee.load(ordering: .acquiring) & ~(Word.queued | Word.abandoned)
+            != Word.live | Word.locked
+        {
             _ = sleep(in: .closer, until: -1, isFirst: false)
         }
     }
@@ -636,10 +639,13 @@ package struct Gate {
     /// mutex, because no handler runs meanwhile. Nothing here sleeps in a queue, because this thread
     /// may be in one already.
     ///
-    /// - Parameter mayLeave: It goes without a lock that another thread holds for long.
+    /// - Parameters:
+    ///   - mayLeave: It goes without a lock that another thread holds for long.
+    ///   - isUninterrupted: No signal handler runs in the holder of the lock, so this thread is not
+    ///     the one that is unknown.
     /// - Returns: `false` if another thread holds the lock for long. It may be waiting for a lock
     ///   that the fork has taken.
-    func tryLockForFork(orLeave mayLeave: Bool) -> Bool {
+    func tryLockForFork(orLeave mayLeave: Bool, isUninterrupted: Bool = false) -> Bool {
         assert(state.pointee.hold == .nothing)
         // In a child whose fork was not noticed, a thread of the parent may have left the mutex
         // locked.
@@ -652,7 +658,7 @@ package struct Gate {
                 state.pointee.hold = .lockAndMutex
                 break
             }
-            if state.pointee.owner.load(ordering: .relaxed) != 0 {
+            if isUninterrupted || state.pointee.owner.load(ordering: .relaxed) != 0 {
                 (attempts, doubtful) = (attempts - 1, 0)
                 if attempts == 0 && mayLeave { break }
                 if attempts == 0 { return false }

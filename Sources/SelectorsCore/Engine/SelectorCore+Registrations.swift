@@ -10,6 +10,17 @@ extension SelectorCore {
         try validate(fd, events)
         try lockForChange()
         defer { unlock() }
+        do throws(SystemError) {
+            try insert(fd, events: events, data: data)
+        } catch {
+            throw explain(error)
+        }
+    }
+
+    @inline(__always)
+    private func insert(
+        _ fd: Int32, events: UInt32, data: UnsafeMutableRawPointer?
+    ) throws(SystemError) {
         if duties.contains(.rebuild) { try rebuild(toAdd: fd) }
         if !state.pointee.table.hasRoom(for: fd) {
             // The table grows only for a number that is an open descriptor.
@@ -128,10 +139,16 @@ extension SelectorCore {
     package func fileno() throws(SystemError) -> Int32 {
         try lockForChange()
         defer { unlock() }
-        try rebuildIfNeeded()
-        guard let fileno = try state.pointee.backend.fileno() else { throw SystemError(ENOTSUP) }
-        if let failure = applyChanges() { throw failure }
-        state.pointee.isNested = true
-        return fileno
+        do throws(SystemError) {
+            try rebuildIfNeeded()
+            guard let fileno = try state.pointee.backend.fileno() else {
+                throw SystemError(ENOTSUP)
+            }
+            if let failure = applyChanges() { throw failure }
+            state.pointee.isNested = true
+            return fileno
+        } catch {
+            throw explain(error)
+        }
     }
 }

@@ -60,7 +60,7 @@ extension SelectorCore {
             return try core.repeatedSelect(
                 into: events, max: max, timeout: timeout, signals: signals)
         } catch {
-            return core.failSelect(error)
+            return failSelect(error)
         }
     }
 
@@ -79,11 +79,12 @@ extension SelectorCore {
             try core.gate.endWait()
             core.passOnEvacuation()
             if result < 0 && core.endsSelect(SystemError(0 &- result)) {
+                let error = core.explain(SystemError(0 &- result))
                 core.unlock()
-                throw SystemError(0 &- result)
+                throw error
             }
         } catch {
-            return core.failSelect(error)
+            return failSelect(error)
         }
         return deliverRest(core, result, of: result, from: reports, to: events)
     }
@@ -104,7 +105,7 @@ extension SelectorCore {
         do throws(SystemError) {
             return try core.repeatedSelect(into: event, max: max, timeout: -1, signals: nil)
         } catch {
-            return core.failSelect(error)
+            return failSelect(error)
         }
     }
 
@@ -116,8 +117,8 @@ extension SelectorCore {
         return count
     }
 
-    private func failSelect(_ error: SystemError) -> Int32 {
-        Explanation.fail(explain(error))
+    private static func failSelect(_ error: SystemError) -> Int32 {
+        Explanation.fail(error)
     }
 
     /// The full select: with duties, with a deadline, and repeated after a wait without events.
@@ -132,6 +133,19 @@ extension SelectorCore {
             passOnPoll()
             unlock()
         }
+        do throws(SystemError) {
+            return try selectUntilEvents(
+                into: events, max: max, timeout: timeout, signals: signals)
+        } catch {
+            throw explain(error)
+        }
+    }
+
+    @inline(__always)
+    private func selectUntilEvents(
+        into events: UnsafeMutablePointer<sel_event>, max: Int32, timeout: Int64,
+        signals: UnsafePointer<sigset_t>?
+    ) throws(SystemError) -> Int32 {
         let deadline = timeout > 0 ? Deadline(after: timeout) : nil
         var remaining = timeout
         var hasTurn = false

@@ -336,19 +336,13 @@ package struct SelectorCore: @unchecked Sendable {
         unlock()
     }
 
-    /// With the lock free: returns the error that a call fails with.
+    /// Before a call leaves the gate: returns the error that it fails with.
     ///
     /// `EBADF` may mean that a signal handler has forked in the middle of the call, and that this
     /// is the child: the selector's own descriptor is closed. The error is then that of an unusable
     /// selector.
-    package func explain(_ error: SystemError) -> SystemError {
-        guard error.code == EBADF else { return error }
-        do throws(SystemError) {
-            try checkOpen()
-            return error
-        } catch {
-            return error
-        }
+    func explain(_ error: SystemError) -> SystemError {
+        error.code == EBADF && gate.isAbandoned ? SystemError(ECANCELED) : error
     }
 
     /// Sets whether signals end a select with `EINTR`, including a select in progress.

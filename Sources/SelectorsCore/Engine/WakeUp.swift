@@ -119,6 +119,8 @@ struct WakeUp: ~Copyable {
         do throws(SystemError) {
             try kick()
         } catch {
+            // A fork has interrupted this call: the child's new descriptor repeats the request.
+            if state.load(ordering: .relaxed) & State.detached != 0 { return }
             state.bitwiseAnd(~State.requested, ordering: .relaxed)
             throw error
         }
