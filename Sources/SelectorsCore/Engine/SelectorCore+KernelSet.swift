@@ -25,6 +25,9 @@ extension SelectorCore {
     /// The kernel set still has an entry, but without an interest.
     static let spent = UInt16(Interest.oneShot)
 
+    /// The installed interest while the kernel set has an entry with a token that is stale.
+    static let outdated = UInt16.max
+
     /// Registers the wake-up's descriptor with the backend.
     func watchWakeUp() throws(SystemError) {
         try state.pointee.backend.add(
@@ -92,10 +95,13 @@ extension SelectorCore {
     /// The number may name again a file that was left behind under it. The change then applies to
     /// that file, and the file watched until now is left behind. Or another thread has a report
     /// that it has not looked at yet: the kernel reports again after the change.
-    func renewToken(_ fd: Int32) {
-        if state.pointee.mayHaveLeftovers || gate.hasOthers {
-            state.pointee.table.at(fd).pointee.generation &+= 1
-        }
+    ///
+    /// - Returns: Whether it did.
+    @discardableResult
+    func renewToken(_ fd: Int32) -> Bool {
+        guard state.pointee.mayHaveLeftovers || gate.hasOthers else { return false }
+        state.pointee.table.at(fd).pointee.generation &+= 1
+        return true
     }
 
     /// Notes that the kernel may still watch a file that had this number, and makes its token
@@ -137,10 +143,7 @@ extension SelectorCore {
             registration.pointee.flags.remove(.changed)
             let wanted = registration.pointee.wanted
             // With edge-triggered delivery even a change that was reversed asks for another edge.
-            // Of a one-shot that was armed again another thread may have an earlier report.
-            if wanted == UInt32(registration.pointee.installed)
-                && wanted & (Interest.edge | Interest.oneShot) == 0
-            {
+            if wanted == UInt32(registration.pointee.installed) && wanted & Interest.edge == 0 {
                 continue
             }
             do throws(SystemError) {

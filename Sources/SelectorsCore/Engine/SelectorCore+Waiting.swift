@@ -334,7 +334,9 @@ extension SelectorCore {
             } else {
                 noteChange(event.pointee.key.fd)
                 // It may be armed again before the change is made, which waits for a rebuild.
-                renewToken(event.pointee.key.fd)
+                if renewToken(event.pointee.key.fd) {
+                    registration.pointee.installed = SelectorCore.outdated
+                }
             }
         } else if interest & Interest.edge != 0 && isRefused {
             // poll(2) has no edges: the descriptor is reported again after the next change.
