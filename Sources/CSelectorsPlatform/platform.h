@@ -65,6 +65,18 @@ PLATFORM_INLINE void *platform_calloc(size_t count, size_t size) {
     *(volatile int *)&errno = saved;
     return memory;
 }
+/* The same for a wait, and free: no handler runs meanwhile, for a fork within malloc(3) would hang. */
+PLATFORM_FUNCTION void *platform_calloc_unsignalled(size_t size) {
+    platform_signals before = platform_block_signals();
+    void *memory = platform_calloc(1, size);
+    platform_restore_signals(before);
+    return memory;
+}
+PLATFORM_FUNCTION void platform_free_unsignalled(void *memory) {
+    platform_signals before = platform_block_signals();
+    free(memory);
+    platform_restore_signals(before);
+}
 PLATFORM_INLINE char *platform_strdup(const char *text) {
     int saved = errno;
     char *copy = strdup(text);

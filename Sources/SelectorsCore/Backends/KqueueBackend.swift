@@ -144,11 +144,10 @@ struct KqueueBackend: ~Copyable, Facility {
     private func takeMemory(_ room: Int) throws(SystemError) -> UnsafeMutableRawPointer {
         if let memory = spare.exchange(nil, ordering: .acquiringAndReleasing) {
             if memory.load(as: Int.self) >= room { return memory }
-            free(memory)
+            platform_free_unsignalled(memory)
         }
-        // Beside each event, two places in the table of merge.
-        let size = platform_kevent_size() + 4 * MemoryLayout<UInt16>.stride
-        guard let memory = platform_calloc(1, KqueueBackend.header + room * size) else {
+        let size = platform_kevent_size() + 4 * MemoryLayout<UInt16>.stride  // with merge's table
+        guard let memory = platform_calloc_unsignalled(KqueueBackend.header + room * size) else {
             throw SystemError(ENOMEM)
         }
         memory.storeBytes(of: room, as: Int.self)
@@ -157,7 +156,8 @@ struct KqueueBackend: ~Copyable, Facility {
 
     private func putBack(_ memory: UnsafeMutableRawPointer) {
         // Another wait may have put back its own.
-        if let other = spare.exchange(memory, ordering: .acquiringAndReleasing) { free(other) }
+        let other = spare.exchange(memory, ordering: .acquiringAndReleasing)
+        if let other { platform_free_unsignalled(other) }
     }
 
     /// Merges the reports of each descriptor, which a hash table behind the events finds.

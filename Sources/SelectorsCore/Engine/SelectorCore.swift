@@ -397,8 +397,9 @@ package struct SelectorCore: @unchecked Sendable {
                 try evacuate()
             }
         } catch {
+            let failure = explain(error)
             unlock()
-            throw error
+            throw failure
         }
     }
 

@@ -119,8 +119,6 @@ struct WakeUp: ~Copyable {
         do throws(SystemError) {
             try kick()
         } catch {
-            // A fork has interrupted this call: the child's new descriptor repeats the request.
-            if state.load(ordering: .relaxed) & State.detached != 0 { return }
             state.bitwiseAnd(~State.requested, ordering: .relaxed)
             throw error
         }
@@ -145,11 +143,19 @@ struct WakeUp: ~Copyable {
     ///   is not written to.
     @inline(never)
     func kick() throws(SystemError) {
-        // A fork may have interrupted this call; no thread waits in the child.
-        if state.load(ordering: .relaxed) & State.detached != 0 { return }
-        guard isIntact else { throw SystemError(EBADF) }
-        try check(platform_wakeup_write(writer.load(ordering: .relaxed)))
+        if isDetached { return }
+        do throws(SystemError) {
+            guard isIntact else { throw SystemError(EBADF) }
+            try check(platform_wakeup_write(writer.load(ordering: .relaxed)))
+        } catch {
+            if !isDetached { throw error }
+        }
     }
+
+    /// Whether a fork has interrupted a call, and this is the child.
+    ///
+    /// No thread waits, and a request is repeated when there is a new descriptor.
+    private var isDetached: Bool { state.load(ordering: .relaxed) & State.detached != 0 }
 
     /// Drains the descriptor after a report, and returns whether a select must return.
     ///
