@@ -333,8 +333,9 @@ extension SelectorCore {
                 registration.pointee.installed = SelectorCore.spent
             } else {
                 noteChange(event.pointee.key.fd)
-                // It may be armed again before the change is made, which waits for a rebuild.
-                if renewToken(event.pointee.key.fd) {
+                // Another thread may have a report. It may be armed again before the change is made,
+                // which waits for a rebuild.
+                if gate.hasOthers && renewToken(event.pointee.key.fd) {
                     registration.pointee.installed = SelectorCore.outdated
                 }
             }
