@@ -12,9 +12,9 @@ import Synchronization
 /// - Regular files are ready only before their end, directories and devices differ between systems, macOS
 ///   refuses ttys: `EPERM` leaves them to the engine's poll (libev advises kqueue for sockets only).
 /// - Urgent data have a filter on macOS and OpenBSD only: the engine polls for them on every system.
-/// - `EV_ADD` may fail with `EPIPE` for a pipe without a reader on old systems: the engine polls it. It
-///   is not relied on to change `EV_CLEAR` of an existing filter: a change deletes and adds. `EINTR`
-///   comes after the changes were made, and is no error of a change.
+/// - `EV_ADD` may fail for a pipe without a reader, with `EPIPE` (FreeBSD's sys_pipe.c, `pipe_kqfilter`) or
+///   `EBADF` (NetBSD's): the engine polls it. It is not relied on to change `EV_CLEAR` of an existing
+///   filter: a change deletes and adds. `EINTR` comes after the changes were made, and is no error.
 /// - Filters vanish when the descriptor is closed, so a failure to delete does not matter.
 /// - A kqueue is not inherited by fork(2): its number is closed in the child (OpenBSD's regression test
 ///   kqueue-fork) or useless. If it was given out, a new one gets it at once. The engine's pipe wakes all
@@ -61,7 +61,7 @@ struct KqueueBackend: ~Copyable, Facility {
         } catch {
             remove(fd)
             switch error.code {
-            case EPIPE, EINVAL, ENODEV, EOPNOTSUPP: throw SystemError(EPERM)
+            case EPIPE, EBADF, EINVAL, ENODEV, EOPNOTSUPP: throw SystemError(EPERM)
             default: throw error
             }
         }

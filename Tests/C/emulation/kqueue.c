@@ -11,7 +11,7 @@
  * The variable EMULATION holds words for what differs between systems:
  *     open-in-child   a fork's child keeps the number of a kqueue, which is of no use to it;
  *                     without it the number is closed there
- *     epipe           EV_ADD says EPIPE for a pipe or socket whose peer is gone
+ *     epipe, ebadf    EV_ADD says EPIPE or EBADF for a pipe or socket whose peer is gone
  *     eintr           every other change is made and then fails with EINTR
  *     no-except       there is no EVFILT_EXCEPT, and EV_ADD says EINVAL
  *
@@ -383,8 +383,9 @@ static int change(struct queue *queue, const struct kevent *wanted) {
         return ENOENT;
     if (knote->flags == 0) {
         struct pollfd look = {.fd = fd, .events = POLLOUT};
-        if (f == 1 && has_trait("epipe") && poll(&look, 1, 0) == 1 && look.revents & POLLERR)
-            return EPIPE;
+        int refusal = has_trait("epipe") ? EPIPE : has_trait("ebadf") ? EBADF : 0;
+        if (f == 1 && refusal != 0 && poll(&look, 1, 0) == 1 && look.revents & POLLERR)
+            return refusal;
         knote->flags = (uint16_t)(EV_ADD | (wanted->flags &
                                             (EV_CLEAR | EV_ONESHOT | EV_DISPATCH | EV_DISABLE)));
         knote->udata = wanted->udata;

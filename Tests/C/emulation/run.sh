@@ -25,7 +25,7 @@ attempt() {
 for traits in "" "open-in-child" "epipe no-except" "eintr"; do
     attempt "$traits" "$folder/kqueue_test"
 done
-for traits in "" "open-in-child" "epipe eintr"; do
+for traits in "" "open-in-child ebadf" "epipe eintr"; do
     attempt "$traits" "$folder/conformance" kqueue
     attempt "$traits" "$folder/stress" --seconds 2 kqueue
 done
