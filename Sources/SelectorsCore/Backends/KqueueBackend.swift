@@ -3,20 +3,20 @@ import Synchronization
 
 /// Waits with kqueue(2), of FreeBSD, NetBSD, OpenBSD and macOS.
 ///
-/// It has run over an emulation only. The decisions, with a source where one was read:
+/// It has run over an emulation only. The decisions, with their sources; kevent(2) is FreeBSD's manual:
 /// - Reading and writing are two filters with a report each, which are merged: the engine gets one
 ///   report for a descriptor (kevent(2): an event is identified by `ident` and `filter`).
 /// - A full array may cut off the second filter: poll(2) then completes each report. Merged reports
 ///   leave room, for which the kqueue is asked again. Several threads may wait: each merges its own.
-/// - `EV_EOF`, or a read of no bytes, has a cause that poll(2) tells.
-/// - Regular files are ready only before their end, directories and devices differ between systems, macOS
-///   refuses ttys: `EPERM` leaves them to the engine's poll (libev advises kqueue for sockets only).
-/// - Urgent data have a filter on macOS and OpenBSD only: the engine polls for them on every system.
+/// - `EV_EOF`, or a read of no bytes, has a cause that poll(2) tells (kevent(2): the error may be in `fflags`).
+/// - Regular files are ready only before their end (kevent(2)), directories and devices differ between
+///   systems, macOS refuses ttys: `EPERM` leaves them to the engine's poll (libev: for sockets only).
+/// - Urgent data have a filter on macOS and OpenBSD only (<sys/event.h>): the engine polls for them.
 /// - `EV_ADD` may fail for a pipe without a reader, with `EPIPE` (FreeBSD's sys_pipe.c, `pipe_kqfilter`) or
 ///   `EBADF` (NetBSD's): the engine polls it. It is not relied on to change `EV_CLEAR` of an existing
-///   filter: a change deletes and adds. `EINTR` comes after the changes were made, and is no error.
-/// - Filters vanish when the descriptor is closed, so a failure to delete does not matter.
-/// - A kqueue is not inherited by fork(2): its number is closed in the child (OpenBSD's regression test
+///   filter: a change deletes and adds. `EINTR` comes after all changes were made (kevent(2), ERRORS).
+/// - Filters vanish when the descriptor is closed (kevent(2)), so a failure to delete does not matter.
+/// - A kqueue is not inherited by fork(2) (kqueue(2)): its number is closed in the child (OpenBSD's test
 ///   kqueue-fork) or useless. If it was given out, a new one gets it at once. The engine's pipe wakes all
 ///   backends alike, without `EVFILT_USER`.
 struct KqueueBackend: ~Copyable, Facility {
